@@ -1,0 +1,100 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target is compiled with the same rules.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "eider",
+    products: [
+        .executable(name: "eiderd", targets: ["eiderd"]),
+        .executable(name: "eiderctl", targets: ["eiderctl"]),
+        .executable(name: "eider-shim", targets: ["eider-shim"]),
+        .executable(name: "eider-worker", targets: ["eider-worker"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: [
+        // What decides. No I/O, no clock, no randomness of its own.
+        .target(name: "SupervisorCore", swiftSettings: strict),
+
+        // The kernel: one system call each in C, typed wrappers above.
+        .target(name: "CLinux"),
+        .target(name: "LinuxPlatform", dependencies: ["CLinux", "SupervisorCore"], swiftSettings: strict),
+        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .target(name: "SystemdBridge", dependencies: ["CSystemd"], swiftSettings: strict),
+
+        // The parent of the workers, and what is said to it.
+        .target(name: "ShimProtocol", dependencies: ["SupervisorCore"], swiftSettings: strict),
+        .executableTarget(
+            name: "eider-shim",
+            dependencies: ["ShimProtocol", "LinuxPlatform", "CLinux", "SupervisorCore"],
+            swiftSettings: strict
+        ),
+
+        // TOML in, a validated fleet out.
+        .target(
+            name: "FleetConfig",
+            dependencies: ["SupervisorCore", .product(name: "TOMLKit", package: "TOMLKit")],
+            swiftSettings: strict
+        ),
+
+        // The shell around the core, and what the edges may see of it.
+        .target(name: "StatusBoard", dependencies: ["SupervisorCore"], swiftSettings: strict),
+        .target(
+            name: "SupervisorRuntime",
+            dependencies: ["SupervisorCore", "LinuxPlatform", "CLinux", "ShimProtocol", "StatusBoard", "SystemdBridge"],
+            swiftSettings: strict
+        ),
+
+        // The edges.
+        .target(name: "ControlProtocol", dependencies: ["SupervisorCore", "StatusBoard"], swiftSettings: strict),
+        .target(name: "Metrics", dependencies: ["SupervisorCore", "StatusBoard"], swiftSettings: strict),
+        .target(
+            name: "HealthServer",
+            dependencies: ["SupervisorCore", "StatusBoard", "Metrics", "ControlProtocol", nioCore, nioPosix],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "ControlServer",
+            dependencies: [
+                "SupervisorCore", "StatusBoard", "ControlProtocol", "CLinux", nioCore, nioPosix, nioHTTP1,
+            ],
+            swiftSettings: strict
+        ),
+
+        .executableTarget(
+            name: "eiderd",
+            dependencies: [
+                "SupervisorCore", "FleetConfig", "SupervisorRuntime", "StatusBoard", "HealthServer", "ControlServer",
+                "SystemdBridge", "LinuxPlatform", nioCore, nioPosix,
+            ],
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "eiderctl",
+            dependencies: [argumentParser, nioCore, nioPosix, nioHTTP1],
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "eider-worker",
+            dependencies: ["LinuxPlatform", nioCore, nioPosix, nioHTTP1],
+            swiftSettings: strict
+        ),
+    ]
+)

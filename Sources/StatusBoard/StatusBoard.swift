@@ -1,0 +1,133 @@
+import Synchronization
+public import SupervisorCore
+
+/// Where supervision leaves the state of the fleet for the edges to read.
+///
+/// The supervision loop publishes after it has acted; readers copy. The lock is held for a copy of a few words, so
+/// neither side can delay the other. What is published also carries the loop's heartbeat: a reader that finds it old
+/// knows that supervision has stalled, which is what `/livez` reports.
+public final class StatusBoard: Sendable {
+    /// Everything that is published, at one moment.
+    public struct Snapshot: Sendable {
+        public var fleet: FleetStatus
+        public var counters = Counters()
+        /// Grows with each publication.
+        public var version: UInt64 = 0
+        /// When the supervision loop last completed a turn.
+        public var heartbeat: MonotonicInstant
+        /// The wall clock at `MonotonicInstant(0)`, in nanoseconds since 1970, for display only.
+        public var wallClockOffset: Int64
+
+        /// The wall-clock time of `instant`, in nanoseconds since 1970.
+        public func wallClock(_ instant: MonotonicInstant) -> Int64 {
+            instant.nanoseconds &+ wallClockOffset
+        }
+    }
+
+    /// Figures of the daemon itself, for `/metrics`.
+    public struct Counters: Sendable, Equatable {
+        /// Messages from workers that were refused, by reason.
+        public var notifyDropped: [String: UInt64] = [:]
+        /// Callbacks of an older generation that were dropped (rule P4).
+        public var staleCallbacks: UInt64 = 0
+        /// Longest time one turn of the supervision loop took since the last publication of this figure, seconds.
+        public var loopDelaySeconds = 0.0
+        /// Log bytes dropped, by service.
+        public var logBytesDropped: [String: UInt64] = [:]
+        /// Log bytes taken in, by service.
+        public var logBytes: [String: UInt64] = [:]
+        public var spawnFailures: UInt64 = 0
+
+        public init() {}
+    }
+
+    /// Which services a reader has not yet seen the newest state of.
+    public struct Changes: Sendable {
+        public var snapshot: Snapshot
+        /// Indexes into `snapshot.fleet.services`.
+        public var services: Set<Int>
+        /// The set of services itself changed: rebuild everything.
+        public var everything: Bool
+    }
+
+    private struct State: Sendable {
+        var snapshot: Snapshot
+        var changed: Set<Int> = []
+        var everythingChanged = true
+        var observer: (@Sendable () -> Void)?
+        var observerNotified = false
+    }
+
+    private let state: Mutex<State>
+
+    /// - Parameter wallClockOffset: the wall clock at monotonic zero, nanoseconds since 1970.
+    public init(fleet: FleetStatus, now: MonotonicInstant, wallClockOffset: Int64) {
+        state = Mutex(
+            State(snapshot: Snapshot(fleet: fleet, heartbeat: now, wallClockOffset: wallClockOffset)))
+    }
+
+    /// A copy of what was last published.
+    public var snapshot: Snapshot { state.withLock { $0.snapshot } }
+
+    /// Replaces the whole fleet: at the start, and when the set of services changes.
+    public func publish(fleet: FleetStatus) {
+        notify { state in
+            state.snapshot.fleet = fleet
+            state.everythingChanged = true
+        }
+    }
+
+    /// Replaces the node and the services at the given indexes.
+    public func publish(node: NodeStatus, services: [(index: Int, status: ServiceStatus)]) {
+        notify { state in
+            state.snapshot.fleet.node = node
+            for (index, status) in services where state.snapshot.fleet.services.indices.contains(index) {
+                state.snapshot.fleet.services[index] = status
+                state.changed.insert(index)
+            }
+        }
+    }
+
+    /// Says that the supervision loop has completed a turn. Wakes nobody.
+    public func beat(at now: MonotonicInstant, wallClockOffset: Int64) {
+        state.withLock {
+            $0.snapshot.heartbeat = now
+            $0.snapshot.wallClockOffset = wallClockOffset
+        }
+    }
+
+    /// Changes the daemon's own figures. Wakes nobody.
+    public func count(_ change: (inout Counters) -> Void) {
+        state.withLock { change(&$0.snapshot.counters) }
+    }
+
+    /// Has `observer` called, on the publishing thread, when something changed since the last `takeChanges`; once
+    /// until that is called again. It must return at once. One observer: the edge that prepares the answers.
+    public func observe(_ observer: @escaping @Sendable () -> Void) {
+        state.withLock { $0.observer = observer }
+    }
+
+    /// What changed since the last call, and the newest snapshot.
+    public func takeChanges() -> Changes {
+        state.withLock { state in
+            defer {
+                state.changed = []
+                state.everythingChanged = false
+                state.observerNotified = false
+            }
+            return Changes(
+                snapshot: state.snapshot, services: state.changed, everything: state.everythingChanged)
+        }
+    }
+
+    private func notify(_ change: (inout State) -> Void) {
+        let observer = state.withLock { state -> (@Sendable () -> Void)? in
+            change(&state)
+            state.snapshot.version &+= 1
+            if state.observerNotified { return nil }
+            state.observerNotified = true
+            return state.observer
+        }
+        observer?()
+    }
+}
