@@ -1,0 +1,184 @@
+/// A command that waits for its end.
+struct Operation: Sendable, Equatable {
+    /// What must become true of one instance.
+    enum Goal: Sendable, Equatable {
+        /// Ready, in a run younger than this generation.
+        case up(after: Generation)
+        /// Stopped, and nothing of its tree left.
+        case down
+    }
+
+    var id: OperationID
+    var goals: [(slot: Int, goal: Goal)]
+    var failures: [String] = []
+
+    static func == (left: Operation, right: Operation) -> Bool {
+        left.id == right.id && left.failures == right.failures
+            && left.goals.elementsEqual(right.goals) { $0.slot == $1.slot && $0.goal == $1.goal }
+    }
+}
+
+// What operators ask for.
+extension FleetMachine {
+    mutating func carryOut(_ command: Command, as operation: OperationID, by caller: String, _ turn: inout Turn) {
+        if node.shutdownBy != nil {
+            turn.act(.finishOperation(operation, .refused("the fleet is being stopped; nothing else can be asked")))
+            return
+        }
+        if operations.count >= CoreLimits.operations {
+            let text = "\(CoreLimits.operations) commands are waiting already; try again when some are done"
+            turn.act(.finishOperation(operation, .refused(text)))
+            return
+        }
+        switch command {
+        case .start(let targets, let reason):
+            onTargets(targets, operation, &turn) { machine, slot, turn in
+                machine.note(slot, "start-asked", "start", caller, reason, &turn)
+                return machine.askStart(slot, &turn)
+            }
+        case .stop(let targets, let reason):
+            onTargets(targets, operation, &turn) { machine, slot, turn in
+                let intent = StopIntent(instance: machine.instances[slot].id, by: caller, reason: reason)
+                machine.note(slot, "stop-asked", "stop", caller, reason, &turn)
+                machine.update(slot: slot, &turn) { $0.wantStop(intent, &$1) }
+                return .down
+            }
+        case .restart(let targets, let reason):
+            onTargets(targets, operation, &turn) { machine, slot, turn in
+                machine.note(slot, "restart-asked", "restart", caller, reason, &turn)
+                let generation = machine.instances[slot].generation
+                machine.update(slot: slot, &turn) { $0.wantRestart(&$1) }
+                return .up(after: generation)
+            }
+        case .signal(let target, let signal):
+            sendSignal(signal, to: target, operation, by: caller, &turn)
+        }
+    }
+
+    private mutating func askStart(_ slot: Int, _ turn: inout Turn) -> Operation.Goal {
+        // Already running: the present run will do. Anything else has to start anew.
+        let current = instances[slot].generation
+        let runs: Bool
+        switch instances[slot].state {
+        case .starting, .ready, .running, .completed: runs = true
+        case .stopped, .waiting, .queued, .stopping, .backoff, .failed: runs = false
+        }
+        update(slot: slot, &turn) { $0.wantStart(&$1) }
+        return .up(after: runs && current > 0 ? current - 1 : current)
+    }
+
+    private func note(
+        _ slot: Int, _ kind: String, _ verb: String, _ caller: String, _ reason: String?, _ turn: inout Turn
+    ) {
+        let id = instances[slot].id
+        turn.note(id, kind, "\(caller) asked to \(verb) \(id)" + (reason.map { ": \($0)" } ?? ""))
+    }
+
+    private mutating func onTargets(
+        _ targets: [Target], _ operation: OperationID, _ turn: inout Turn,
+        _ act: (inout FleetMachine, Int, inout Turn) -> Operation.Goal
+    ) {
+        var slots: [Int] = []
+        for target in targets {
+            guard let found = resolve(target) else {
+                turn.act(.finishOperation(operation, .unknownTarget(target.description)))
+                return
+            }
+            for slot in found where !slots.contains(slot) { slots.append(slot) }
+        }
+        var goals: [(slot: Int, goal: Operation.Goal)] = []
+        for slot in slots { goals.append((slot, act(&self, slot, &turn))) }
+        operations.append(Operation(id: operation, goals: goals))
+    }
+
+    /// The instances that a target names; nil when it names nothing.
+    func resolve(_ target: Target) -> [Int]? {
+        switch target {
+        case .service(let name): services.first { $0.name == name }?.slots
+        case .instance(let id): slotOf[id].flatMap { instances[$0].service == nil ? nil : [$0] }
+        }
+    }
+
+    private mutating func sendSignal(
+        _ signal: SignalNumber, to target: Target, _ operation: OperationID, by caller: String, _ turn: inout Turn
+    ) {
+        guard let slots = resolve(target) else {
+            turn.act(.finishOperation(operation, .unknownTarget(target.description)))
+            return
+        }
+        let running = slots.filter { instances[$0].memory.run?.pid != nil }
+        if running.isEmpty {
+            turn.act(.finishOperation(operation, .refused("\(target) has no process to signal")))
+            return
+        }
+        for slot in running {
+            let id = instances[slot].id
+            turn.act(.signal(id, instances[slot].generation, signal, tree: false))
+            turn.note(id, "signal-asked", "\(caller) sent \(signal) to \(id)")
+        }
+        turn.act(.finishOperation(operation, .done))
+    }
+
+    // MARK: Waiting for the end
+
+    /// Finishes the commands whose goals are reached, or can no longer be.
+    mutating func settleOperations(_ turn: inout Turn) {
+        if operations.isEmpty { return }
+        for index in operations.indices {
+            var open: [(slot: Int, goal: Operation.Goal)] = []
+            for (slot, goal) in operations[index].goals {
+                switch outcome(of: goal, slot) {
+                case .open: open.append((slot, goal))
+                case .reached: break
+                case .missed(let text): operations[index].failures.append(text)
+                }
+            }
+            operations[index].goals = open
+            if open.isEmpty {
+                let failures = operations[index].failures
+                let result: OperationResult = failures.isEmpty ? .done : .failed(failures.joined(separator: "\n"))
+                turn.act(.finishOperation(operations[index].id, result))
+            }
+        }
+        operations.removeAll { $0.goals.isEmpty }
+    }
+
+    private enum GoalOutcome {
+        case open, reached
+        case missed(String)
+    }
+
+    private func outcome(of goal: Operation.Goal, _ slot: Int) -> GoalOutcome {
+        let instance = instances[slot]
+        if node.shutdownBy != nil, case .up = goal { return .missed("\(instance.id): the fleet is being stopped") }
+        switch (goal, instance.state) {
+        case (.down, .stopped): return .reached
+        case (.down, let state):
+            if instance.memory.stopIntent == nil { return .missed("\(instance.id) was started again meanwhile") }
+            if case .stopping(let stop) = state, stop.remaining > 0 {
+                return .missed(
+                    "cannot end \(stop.remaining) process(es) of \(instance.id), such as pid \(stop.remainingExample); "
+                        + "see: eiderctl why \(instance.id)")
+            }
+            return .open
+        case (.up(let old), .ready), (.up(let old), .completed):
+            return instance.generation > old ? .reached : .open
+        case (.up, .failed), (.up, .stopped(.finished)):
+            return .missed("\(instance.id) \(lastEnd(instance)); see: eiderctl why \(instance.id)")
+        case (.up(let old), .backoff) where instance.generation > old:
+            return .missed("\(instance.id) \(lastEnd(instance)) and is tried again; see: eiderctl why \(instance.id)")
+        case (.up, _):
+            return instance.memory.stopIntent == nil ? .open : .missed("\(instance.id) was stopped meanwhile")
+        }
+    }
+
+    private func lastEnd(_ instance: InstanceMachine) -> String {
+        switch instance.memory.lastExit?.outcome {
+        case .status(let status)?:
+            instance.memory.lastExit?.cause == .startupTimeout
+                ? "was not ready within \(instance.policy.startupTimeout.brief)" : status.inWords
+        case .spawnFailed(let failure)?: "could not be started: \(failure)"
+        case nil: "did not become ready"
+        }
+    }
+}

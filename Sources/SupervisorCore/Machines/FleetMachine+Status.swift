@@ -1,0 +1,172 @@
+// What users may know, derived from the state: one exhaustive table from internal to public states.
+extension FleetMachine {
+    /// The services whose status may have changed since the last call, in order; all of them the first time.
+    public mutating func takeChangedServices() -> [Int] {
+        let changed = dirtyList.sorted()
+        for index in changed { dirty[index] = false }
+        dirtyList.removeAll(keepingCapacity: true)
+        return changed
+    }
+
+    /// The status of the service at `index`, at `now`. Remembers when its public state last changed.
+    public mutating func status(ofService index: Int, at now: MonotonicInstant) -> ServiceStatus {
+        let service = services[index]
+        let all = service.slots.map { instanceStatus($0, service: index) }
+        var status = ServiceStatus(name: service.name, state: .stopped, since: service.since)
+        status.critical = service.critical
+        status.instances = all
+        status.ready = all.count { $0.ready }
+        status.desired = service.slots.count { instances[$0].memory.stopIntent == nil }
+        status.routable = status.ready > 0
+        for slot in service.slots {
+            for cause in ExitCause.allCases {
+                if let count = instances[slot].memory.restartsByCause[cause] {
+                    status.restartsByCause[cause, default: 0] &+= count
+                }
+            }
+        }
+        (status.state, status.reason) = publicState(ofService: index, all, ready: status.ready)
+        if status.state != service.publicState {
+            services[index].publicState = status.state
+            services[index].since = now
+            status.since = now
+        }
+        return status
+    }
+
+    private func publicState(
+        ofService index: Int, _ all: [InstanceStatus], ready: Int
+    ) -> (PublicState, String?) {
+        let wanted = services[index].slots.filter { instances[$0].memory.stopIntent == nil }
+        if node.shutdownBy != nil {
+            let left = all.contains { $0.state != .stopped }
+            return left ? (.draining, "the fleet is being stopped") : (.stopped, "the fleet is stopped")
+        }
+        if wanted.isEmpty {
+            let reason = all.isEmpty ? "no instance is asked for" : all.compactMap(\.intentReason).first
+            return (.stopped, reason)
+        }
+        if wanted.allSatisfy({ instances[$0].state == .stopped(.finished) }) { return (.stopped, "it has finished") }
+        let problem = all.first { !$0.ready && $0.intentReason == nil }
+        let reason = problem.map { "\($0.id): \($0.reason ?? $0.state.rawValue)" }
+        if ready == 0 {
+            let coming = wanted.contains { slot in
+                instances[slot].memory.crashes == 0 && Self.isComing(instances[slot].state)
+            }
+            return coming ? (.starting, reason) : (.unhealthy, reason)
+        }
+        if ready < wanted.count { return (.degraded, reason) }
+        if let late = all.first(where: { $0.state == .degraded }) {
+            return (.degraded, "\(late.id): \(late.reason ?? "degraded")")
+        }
+        return (.healthy, nil)
+    }
+
+    private static func isComing(_ state: InstanceState) -> Bool {
+        switch state {
+        case .waiting, .queued, .starting: true
+        case .ready, .running, .stopping, .backoff, .completed, .failed, .stopped: false
+        }
+    }
+
+    /// The status of the node, at `now`, from the services' states as they were last derived.
+    public mutating func nodeStatus(at now: MonotonicInstant) -> NodeStatus {
+        let (state, reason) = publicStateOfNode()
+        if state != nodeState {
+            nodeState = state
+            node.since = now
+        }
+        var status = NodeStatus(name: nodeName, state: state, since: node.since)
+        status.reason = reason
+        status.intent = node.shutdownBy == nil ? .run : .stop
+        status.firstStartFinished = node.firstStartFinished
+        status.ready = state == .healthy || state == .degraded
+        return status
+    }
+
+    private func publicStateOfNode() -> (PublicState, String?) {
+        if let by = node.shutdownBy {
+            return shutdownFinished ? (.stopped, "stopped (\(by))") : (.draining, "the fleet is being stopped (\(by))")
+        }
+        if !node.firstStartFinished { return (.starting, "the first start is not finished") }
+        // Intent and critical services decide; never the AND of everything.
+        if let service = services.first(where: { $0.critical && !Self.isServing($0.publicState) }) {
+            return (.unhealthy, "critical service \(service.name) is \(service.publicState.rawValue)")
+        }
+        let troubled = services.filter { $0.publicState != .healthy && $0.publicState != .stopped }
+        if let service = troubled.first {
+            let more = troubled.count > 1 ? " and \(troubled.count - 1) more" : ""
+            return (.degraded, "\(service.name) is \(service.publicState.rawValue)\(more)")
+        }
+        return (.healthy, nil)
+    }
+
+    private static func isServing(_ state: PublicState) -> Bool { state == .healthy || state == .degraded }
+
+    // MARK: Instances
+
+    private func instanceStatus(_ slot: Int, service: Int) -> InstanceStatus {
+        let instance = instances[slot]
+        let memory = instance.memory
+        let (state, reason) = publicState(of: instance, service: service)
+        var status = InstanceStatus(id: instance.id, state: state, since: memory.since, generation: memory.generation)
+        status.reason = reason
+        status.ready = instance.isReady
+        status.startedOnce = memory.startedOnce
+        status.live = memory.run?.pid != nil && memory.run?.heartbeatLate != true
+        status.pid = memory.run?.pid
+        status.restarts = memory.restarts
+        status.crashesInARow = memory.crashes
+        status.startedAt = memory.run?.pid == nil ? nil : memory.run?.startedAt
+        status.inFlight = memory.run?.inFlight
+        status.statusText = memory.run?.statusText
+        status.lastExit = memory.lastExit
+        if case .backoff(let until) = memory.state { status.nextStartAt = until }
+        if let intent = memory.stopIntent {
+            status.intentReason = "stopped by \(intent.by)" + (intent.reason.map { ": \($0)" } ?? "")
+        }
+        return status
+    }
+
+    private func publicState(of instance: InstanceMachine, service: Int) -> (PublicState, String?) {
+        let memory = instance.memory
+        switch memory.state {
+        case .stopped(.intent):
+            return (.stopped, memory.stopIntent.map { "by \($0.by)" + ($0.reason.map { ": \($0)" } ?? "") })
+        case .stopped(.finished): return (.stopped, "it has finished, and its restart policy leaves it so")
+        case .stopped(.shutdown): return (.stopped, "the fleet is stopped")
+        case .waiting: return (.starting, "waits for \(blockers(of: service).joined(separator: ", "))")
+        case .queued: return (.starting, shimPresent ? "waits for a free start place" : "waits for the shim")
+        case .starting: return (.starting, memory.run?.statusText)
+        case .ready:
+            if memory.run?.heartbeatLate == true { return (.degraded, "gives no heartbeat") }
+            return (.healthy, memory.run?.reloading == true ? "reloading" : nil)
+        case .running: return (.unhealthy, "it says that it is stopping")
+        case .stopping(let stop): return (.stopping, Self.reason(of: stop))
+        case .backoff: return (.backoff, instance.memory.lastExit?.inWords ?? "it crashed")
+        case .completed: return (.healthy, "it has completed")
+        case .failed: return (.failed, instance.memory.lastExit?.inWords)
+        }
+    }
+
+    private static func reason(of stop: InstanceState.Stop) -> String {
+        if stop.remaining > 0 {
+            return "cannot end \(stop.remaining) process(es), such as pid \(stop.remainingExample)"
+        }
+        if stop.mainGone { return "ends what is left of its tree" }
+        return stop.graceEnds == nil ? "is being killed" : "was asked to end (\(stop.cause.rawValue))"
+    }
+}
+
+extension LastExit {
+    /// The end in one clause, to stand alone: `exited with code 1`, `cannot execute /x: …`.
+    public var inWords: String {
+        switch (outcome, cause) {
+        case (.spawnFailed(let failure), _): failure.description
+        case (.status(let status), .startupTimeout): "was not ready in time and \(status.inWords)"
+        case (.status(let status), .watchdog): "gave no heartbeat and \(status.inWords)"
+        case (.status(let status), .oom): "\(status.inWords) for lack of memory"
+        case (.status(let status), _): status.inWords
+        }
+    }
+}

@@ -1,0 +1,213 @@
+/// The whole fleet of one host, as a value: the only door to the core.
+///
+/// `handle(_:at:)` takes what happened and answers what to do, in order. It has no clock, no I/O and no randomness
+/// but a seeded generator among its fields; it can be copied, compared, replayed and simulated. Rules P1–P5 of
+/// DESIGN.md are decided here; I4 for heartbeats.
+public struct FleetMachine: Sendable, Equatable {
+    struct Service: Sendable, Equatable {
+        var name: String
+        /// Indexes of the services it waits for.
+        var after: [Int]
+        var critical: Bool
+        /// Its instances, by index.
+        var slots: [Int]
+        /// An `after` on it is satisfied.
+        var satisfied = false
+        var publicState: PublicState = .starting
+        var since: MonotonicInstant
+    }
+
+    let nodeName: String
+    let concurrentStarts: Int
+    var services: [Service] = []
+    /// Every instance, of every service in order, then those that no service asks for any more.
+    var instances: [InstanceMachine] = []
+    var slotOf: [InstanceID: Int] = [:]
+    /// Instances that wait for a place, first come first served.
+    var startQueue: [Int] = []
+    /// Instances in `starting`.
+    var startingCount = 0
+    /// Instances in `waiting`.
+    var waitingCount = 0
+    /// Instances of the first start whose first attempt is not over.
+    var firstAttemptsOpen = 0
+    var node = RememberedNode()
+    var nodeState: PublicState = .starting
+    var shimPresent = false
+    var adopted = false
+    var operations: [Operation] = []
+    var generator: SeededGenerator
+    /// Services whose public state may have changed since `takeChangedServices`.
+    var dirty: [Bool] = []
+    var dirtyList: [Int] = []
+    /// Services whose `satisfied` may have changed in this turn.
+    var dependenciesMoved = false
+    var intentsMoved = false
+    var shutdownFinished = false
+
+    /// Callbacks of an older generation that were dropped (rule P4).
+    public internal(set) var staleCallbacks: UInt64 = 0
+    /// Starts that failed.
+    public internal(set) var spawnFailures: UInt64 = 0
+
+    /// - Parameter seed: of the generator that draws the jitter.
+    public init(spec: FleetSpec, now: MonotonicInstant, seed: UInt64) {
+        nodeName = spec.node.name
+        concurrentStarts = max(1, spec.limits.concurrentStarts)
+        generator = SeededGenerator(seed: seed)
+        node.since = now
+        var indexOf: [String: Int] = [:]
+        for (index, service) in spec.services.enumerated() { indexOf[service.name] = index }
+        for service in spec.services {
+            let policy = InstancePolicy(service)
+            var slots: [Int] = []
+            for id in service.instanceIDs {
+                slotOf[id] = instances.count
+                slots.append(instances.count)
+                instances.append(InstanceMachine(id: id, service: services.count, policy: policy, now: now))
+            }
+            let after = service.after.compactMap { indexOf[$0] }
+            services.append(
+                Service(name: service.name, after: after, critical: service.critical, slots: slots, since: now))
+        }
+        waitingCount = instances.count
+        dirty = Array(repeating: true, count: services.count)
+        dirtyList = Array(services.indices)
+    }
+
+    // MARK: The door
+
+    /// Takes one event and answers the effects, in the order in which they must happen.
+    public mutating func handle(_ event: Event, at now: MonotonicInstant) -> [Effect] {
+        var turn = Turn(now: now, generator: generator)
+        apply(event, &turn)
+        schedule(&turn)
+        concludeFirstStart(&turn)
+        settleOperations(&turn)
+        if intentsMoved {
+            intentsMoved = false
+            turn.act(.saveIntents(instances.compactMap(\.memory.stopIntent)))
+        }
+        concludeShutdown(&turn)
+        generator = turn.generator
+        return turn.effects + turn.notes
+    }
+
+    private mutating func apply(_ event: Event, _ turn: inout Turn) {
+        switch event {
+        case .shimConnected(let adoption):
+            adopt(adoption, &turn)
+        case .shimLost:
+            shimPresent = false
+            turn.note(nil, "shim-lost", "the shim is gone: a new one is started, which ends what is left of the fleet")
+        case .started(let id, let generation, let pid, let at):
+            update(id, generation, &turn) { $0.started(pid: pid, at: at, &$1) }
+        case .startFailed(let id, let generation, let failure):
+            spawnFailures &+= 1
+            update(id, generation, &turn) { $0.startFailed(failure, &$1) }
+        case .exited(let id, let generation, let status, let usage, let outOfMemory, let treeGone):
+            update(id, generation, &turn) {
+                $0.exited(status, usage: usage, outOfMemory: outOfMemory, treeGone: treeGone, &$1)
+            }
+        case .treeGone(let id, let generation):
+            update(id, generation, &turn) { $0.treeGone(&$1) }
+        case .treeRemained(let id, let generation, let count, let example):
+            update(id, generation, &turn) { $0.treeRemained(count: count, example: example, &$1) }
+        case .notified(let id, let generation, let message):
+            update(id, generation, &turn) { $0.notified(message, &$1) }
+            if message.watchdog == .trigger, let slot = slotOf[id] { watchdogExpired(slot, &turn) }
+        case .timerFired(let token):
+            timerFired(token, &turn)
+        case .commanded(let operation, let command, let caller):
+            carryOut(command, as: operation, by: caller, &turn)
+        case .shutdownRequested(let by):
+            beginShutdown(by: by, &turn)
+        case .shutdownHastened:
+            beginShutdown(by: "SIGQUIT", &turn)
+            for slot in instances.indices { update(slot: slot, &turn) { $0.endNow(&$1) } }
+        }
+    }
+
+    // MARK: Updating one instance
+
+    /// Rule P4: what belongs to an older run is dropped and counted.
+    private mutating func update(
+        _ id: InstanceID, _ generation: Generation, _ turn: inout Turn,
+        _ body: (inout InstanceMachine, inout Turn) -> Void
+    ) {
+        guard let slot = slotOf[id], instances[slot].generation == generation, instances[slot].state.hasProcess else {
+            staleCallbacks &+= 1
+            return
+        }
+        update(slot: slot, &turn, body)
+    }
+
+    /// Changes an instance, and everything that hangs on its state: what is remembered (before the acts of the
+    /// change), its timer, the queue, the counts, and what is published.
+    mutating func update(
+        slot: Int, _ turn: inout Turn, _ body: (inout InstanceMachine, inout Turn) -> Void
+    ) {
+        let before = instances[slot].memory
+        let mark = turn.effects.count
+        body(&instances[slot], &turn)
+        instances[slot].fitTimer(&turn)
+        let after = instances[slot].memory
+        if before == after { return }
+        turn.effects.insert(.remember(instances[slot].id, after), at: mark)
+        if before.stopIntent != after.stopIntent { intentsMoved = true }
+        if !before.firstAttemptOver, after.firstAttemptOver { firstAttemptsOpen -= 1 }
+        if before.state != after.state { stateChanged(slot, from: before.state, to: after.state) }
+        markDirty(slot)
+    }
+
+    private mutating func stateChanged(_ slot: Int, from: InstanceState, to: InstanceState) {
+        if case .starting = from { startingCount -= 1 }
+        if case .starting = to { startingCount += 1 }
+        if from == .waiting { waitingCount -= 1 }
+        if to == .waiting { waitingCount += 1 }
+        // What is started, the scheduler has taken out of the queue already.
+        if from == .queued, case .starting = to {} else if from == .queued { startQueue.removeAll { $0 == slot } }
+        if to == .queued { startQueue.append(slot) }
+        dependenciesMoved = true
+    }
+
+    private mutating func markDirty(_ slot: Int) {
+        guard let index = instances[slot].service, !dirty[index] else { return }
+        dirty[index] = true
+        dirtyList.append(index)
+    }
+
+    // MARK: Timers
+
+    private mutating func timerFired(_ token: TimerToken, _ turn: inout Turn) {
+        guard let slot = slotOf[token.instance], let timer = instances[slot].timer, timer.token == token else {
+            staleCallbacks &+= 1
+            return
+        }
+        instances[slot].timer = nil
+        switch token.purpose {
+        case .startTimeout: update(slot: slot, &turn) { $0.startTimedOut(&$1) }
+        case .gracePeriod: update(slot: slot, &turn) { $0.endNow(&$1) }
+        case .backoff: update(slot: slot, &turn) { $0.backoffEnded(&$1) }
+        case .watchdog: watchdogExpired(slot, &turn)
+        }
+    }
+
+    // MARK: Shutdown
+
+    private mutating func beginShutdown(by: String, _ turn: inout Turn) {
+        // Rule P5: absorbing. Whoever asks again changes nothing.
+        if node.shutdownBy != nil { return }
+        node.shutdownBy = by
+        turn.act(.rememberNode(node))
+        turn.note(nil, "shutdown", "the fleet is being stopped (\(by))")
+        for slot in instances.indices { update(slot: slot, &turn) { $0.beginShutdown(&$1) } }
+    }
+
+    private mutating func concludeShutdown(_ turn: inout Turn) {
+        guard node.shutdownBy != nil, adopted, !shutdownFinished else { return }
+        if instances.contains(where: { $0.state.hasProcess }) { return }
+        shutdownFinished = true
+        turn.act(.finishShutdown)
+    }
+}

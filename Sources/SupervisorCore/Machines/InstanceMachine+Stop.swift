@@ -1,0 +1,194 @@
+// Ending an instance: by wish, by policy, or because it ended itself.
+extension InstanceMachine {
+    /// An operator wants it stopped.
+    mutating func wantStop(_ intent: StopIntent, _ turn: inout Turn) {
+        memory.stopIntent = intent
+        memory.firstAttemptOver = true
+        if state.hasProcess {
+            requestStop(cause: .operator, &turn)
+        } else if state != .stopped(.intent) {
+            transition(to: .stopped(.intent), &turn)
+        }
+    }
+
+    /// An operator wants a new process.
+    mutating func wantRestart(_ turn: inout Turn) {
+        if state.hasProcess {
+            memory.stopIntent = nil
+            memory.crashes = 0
+            requestStop(cause: .operator, &turn)
+        } else if state == .completed {
+            transition(to: .queued, &turn)
+        } else {
+            wantStart(&turn)
+        }
+    }
+
+    /// The fleet is being stopped.
+    mutating func beginShutdown(_ turn: inout Turn) {
+        shutdown = true
+        if state.hasProcess {
+            requestStop(cause: .operator, &turn)
+        } else if state != .stopped(.intent) {
+            transition(to: .stopped(.shutdown), &turn)
+        }
+    }
+
+    /// Asks the main process to end, and starts the grace period. A stop that is going on keeps its deadline.
+    mutating func requestStop(cause: ExitCause, signal: SignalNumber? = nil, _ turn: inout Turn) {
+        if case .stopping(var stop) = state {
+            // An operator's wish is why it does not come back; how it ends has been decided already.
+            if cause == .operator { stop.cause = .operator }
+            memory.state = .stopping(stop)
+            return
+        }
+        let graceEnds = turn.now.advanced(by: policy.stopGracePeriod)
+        transition(to: .stopping(InstanceState.Stop(cause: cause, graceEnds: graceEnds)), &turn)
+        turn.act(.signal(id, generation, signal ?? policy.stopSignal, tree: false))
+    }
+
+    /// The grace period is over, or nobody waits any longer: end the tree.
+    mutating func endNow(_ turn: inout Turn) {
+        guard case .stopping(var stop) = state, stop.graceEnds != nil else { return }
+        stop.graceEnds = nil
+        memory.state = .stopping(stop)
+        turn.act(.endTree(id, generation))
+    }
+
+    /// The main process ended.
+    mutating func exited(
+        _ status: ExitStatus, usage: ResourceUsage, outOfMemory: Bool, treeGone: Bool, _ turn: inout Turn
+    ) {
+        switch state {
+        case .starting, .ready, .running:
+            let cause = Self.cause(of: status, outOfMemory: outOfMemory)
+            memory.lastExit = LastExit(outcome: .status(status), cause: cause, at: turn.now, usage: usage)
+            turn.note(id, "exited", "\(id) \(status.inWords)\(outOfMemory ? " for lack of memory" : "")")
+            if treeGone {
+                ended(cause: cause, success: cause == .exit && policy.isSuccess(status), &turn)
+            } else {
+                // Nobody asked the rest of the tree to go on alone: a twin must not meet it (rule P1).
+                var stop = InstanceState.Stop(cause: cause, graceEnds: nil)
+                stop.mainGone = true
+                transition(to: .stopping(stop), &turn)
+                turn.act(.endTree(id, generation))
+            }
+        case .stopping(var stop):
+            if stop.mainGone { return }
+            let cause = outOfMemory ? .oom : stop.cause
+            memory.lastExit = LastExit(outcome: .status(status), cause: cause, at: turn.now, usage: usage)
+            turn.note(id, "exited", "\(id) \(status.inWords)")
+            stop.mainGone = true
+            memory.state = .stopping(stop)
+            if treeGone {
+                ended(cause: stop.cause, success: false, &turn)
+            } else if stop.graceEnds != nil {
+                // Children get what is left of the grace period, and the same signal.
+                turn.act(.signal(id, generation, policy.stopSignal, tree: true))
+            }
+        // No process was there: the fleet has checked the generation, so this cannot be; nothing to do.
+        case .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        }
+    }
+
+    mutating func treeGone(_ turn: inout Turn) {
+        switch state {
+        case .stopping(let stop) where stop.mainGone:
+            let success: Bool
+            if case .status(let status)? = memory.lastExit?.outcome, stop.cause == .exit {
+                success = policy.isSuccess(status)
+            } else {
+                success = false
+            }
+            ended(cause: stop.cause, success: success, &turn)
+        // The exit of the main process comes first, always.
+        case .stopping, .starting, .ready, .running, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        }
+    }
+
+    mutating func treeRemained(count: Int, example: Int32, _ turn: inout Turn) {
+        guard case .stopping(var stop) = state else { return }
+        if stop.remaining == 0 {
+            turn.note(
+                id, "cannot-end",
+                "cannot end \(count) process(es) of \(id), such as pid \(example): still there after SIGKILL; "
+                    + "it is not started again before they are gone")
+        }
+        stop.remaining = count
+        stop.remainingExample = example
+        memory.state = .stopping(stop)
+    }
+
+    /// Nothing of the run is left: decide what follows.
+    mutating func ended(cause: ExitCause, success: Bool, _ turn: inout Turn) {
+        turn.act(.release(id, generation))
+        let readyAt = memory.run?.readyAt
+        memory.run = nil
+        if shutdown {
+            transition(to: .stopped(memory.stopIntent == nil ? .shutdown : .intent), &turn)
+        } else if memory.stopIntent != nil {
+            transition(to: .stopped(.intent), &turn)
+            turn.note(id, "stopped", "\(id) is stopped")
+        } else if cause == .operator {
+            transition(to: .queued, &turn)
+        } else {
+            applyPolicy(cause: cause, success: success, readyAt: readyAt, &turn)
+        }
+    }
+
+    private mutating func applyPolicy(
+        cause: ExitCause, success: Bool, readyAt: MonotonicInstant?, _ turn: inout Turn
+    ) {
+        memory.firstAttemptOver = true
+        if success, policy.kind == .oneshot {
+            memory.startedOnce = true
+            transition(to: .completed, &turn)
+        } else if policy.restart.policy == .always || (policy.restart.policy == .onFailure && !success) {
+            backOff(cause: cause, readyAt: readyAt, &turn)
+        } else if success {
+            transition(to: .stopped(.finished), &turn)
+        } else {
+            transition(to: .failed, &turn)
+            turn.note(id, "failed", "\(id) failed and its restart policy is \(policy.restart.policy.rawValue)")
+        }
+    }
+
+    private mutating func backOff(cause: ExitCause, readyAt: MonotonicInstant?, _ turn: inout Turn) {
+        let stable = readyAt.map { turn.now.since($0) >= policy.restart.stableAfter } ?? false
+        memory.crashes = stable ? 0 : memory.crashes + 1
+        memory.restarts &+= 1
+        memory.restartsByCause[cause, default: 0] &+= 1
+        let delay = BackoffSchedule(policy.restart)
+            .delay(afterCrashes: memory.crashes, drawnFrom: &turn.generator)
+        if delay <= .zero {
+            transition(to: .queued, &turn)
+        } else {
+            transition(to: .backoff(until: turn.now.advanced(by: delay)), &turn)
+            turn.note(id, "backoff", "\(id) is started again in \(delay.brief) (\(memory.crashes) crashes in a row)")
+        }
+    }
+
+    static func cause(of status: ExitStatus, outOfMemory: Bool) -> ExitCause {
+        if outOfMemory { return .oom }
+        return switch status {
+        case .code: .exit
+        case .signal: .signal
+        }
+    }
+
+    /// The run ended without anybody seeing how: the shim was replaced, and its remains were ended.
+    mutating func lost(_ turn: inout Turn) {
+        guard state.hasProcess else { return }
+        if memory.run?.pid != nil {
+            memory.lastExit = LastExit(
+                outcome: .status(.signal(.kill, coreDumped: false)), cause: .signal, at: turn.now)
+        }
+        memory.run = nil
+        if shutdown || memory.stopIntent != nil {
+            transition(to: .stopped(memory.stopIntent == nil ? .shutdown : .intent), &turn)
+        } else {
+            // Not its own fault: no crash is counted, and it starts at once.
+            transition(to: .queued, &turn)
+        }
+    }
+}

@@ -1,0 +1,25 @@
+/// What to do, in the imperative: the only output of the core. The order of a list of effects is part of its meaning:
+/// what is to be remembered about an act comes before the act.
+public enum Effect: Sendable, Equatable {
+    case spawn(InstanceID, Generation)
+    /// To the main process, or with `tree` to every process of the tree.
+    case signal(InstanceID, Generation, SignalNumber, tree: Bool)
+    /// End every process of the tree; answered by `treeGone`.
+    case endTree(InstanceID, Generation)
+    /// The exit is dealt with: the shim may forget it.
+    case release(InstanceID, Generation)
+    case startTimer(TimerToken, at: MonotonicInstant)
+    case cancelTimer(TimerToken)
+    /// Have the shim remember the instance, over the daemon's death; nil has it forgotten.
+    case remember(InstanceID, RememberedInstance?)
+    case rememberNode(RememberedNode)
+    /// Keep what operators asked for on disk, over a reboot.
+    case saveIntents([StopIntent])
+    /// Tell operators: an event for `events` and `why`.
+    case record(subject: String?, kind: String, text: String)
+    case finishOperation(OperationID, OperationResult)
+    /// Every instance has become ready once, or its first attempt is over.
+    case announceFirstStart
+    /// Nothing of the fleet is left: have the shim exit, then exit.
+    case finishShutdown
+}

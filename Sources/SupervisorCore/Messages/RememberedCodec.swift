@@ -1,0 +1,333 @@
+// The bytes of what is remembered: tag, length, value, for each field. Tags are never reused; see `Remembered`.
+
+extension WireWriter {
+    fileprivate mutating func field(_ tag: UInt8, _ body: (inout WireWriter) -> Void) {
+        write(tag)
+        framed(body)
+    }
+
+    fileprivate mutating func write(_ instant: MonotonicInstant) { write(instant.nanoseconds) }
+
+    fileprivate mutating func write(_ value: String?) {
+        write(value != nil)
+        if let value { write(value) }
+    }
+}
+
+extension WireReader {
+    /// Calls `body` for each field; one that it does not know it leaves alone. False when the bytes are damaged.
+    fileprivate mutating func fields(_ body: (UInt8, inout WireReader) -> Void) -> Bool {
+        while remaining > 0 {
+            guard let tag = read(UInt8.self), let bytes = readBytes() else { return false }
+            var field = WireReader(bytes)
+            body(tag, &field)
+        }
+        return true
+    }
+
+    fileprivate mutating func readInstant() -> MonotonicInstant? {
+        read(Int64.self).map { MonotonicInstant(nanoseconds: $0) }
+    }
+
+    fileprivate mutating func readDuration() -> Duration? { read(Int64.self).map { .nanoseconds($0) } }
+
+    fileprivate mutating func readOptionalString() -> String?? {
+        guard let present = readBool() else { return nil }
+        if !present { return .some(nil) }
+        return readString().map { .some($0) }
+    }
+}
+
+extension RememberedNode {
+    /// The record's bytes.
+    public func encoded() -> [UInt8] {
+        var writer = WireWriter()
+        writer.field(1) { $0.write(firstStartFinished) }
+        if let shutdownBy { writer.field(2) { $0.write(shutdownBy) } }
+        writer.field(3) { $0.write(since) }
+        writer.field(4) { writer in
+            writer.write(list: healthRestarts) {
+                $0.write($1.service)
+                $0.write($1.at)
+            }
+        }
+        return writer.bytes
+    }
+
+    /// Reads what any version wrote; nil when the bytes are damaged.
+    public init?(decoding bytes: [UInt8]) {
+        self.init()
+        var reader = WireReader(bytes)
+        let whole = reader.fields { tag, field in
+            switch tag {
+            case 1: firstStartFinished = field.readBool() ?? false
+            case 2: shutdownBy = field.readString()
+            case 3: since = field.readInstant() ?? since
+            case 4:
+                healthRestarts =
+                    field.readList { reader in
+                        guard let service = reader.readString(), let at = reader.readInstant() else { return nil }
+                        return HealthRestart(service: service, at: at)
+                    } ?? []
+            default: break
+            }
+        }
+        if !whole { return nil }
+    }
+}
+
+extension StopIntent {
+    fileprivate func write(to writer: inout WireWriter) {
+        writer.write(instance.service)
+        writer.write(Int64(instance.index))
+        writer.write(by)
+        writer.write(reason)
+    }
+
+    fileprivate init?(from reader: inout WireReader) {
+        guard let service = reader.readString(), let index = reader.read(Int64.self), let by = reader.readString(),
+            let reason = reader.readOptionalString(), let index = Int(exactly: index)
+        else { return nil }
+        self.init(instance: InstanceID(service: service, index: index), by: by, reason: reason)
+    }
+
+    /// The bytes of the intents as they are kept on disk.
+    public static func encode(_ intents: [StopIntent]) -> [UInt8] {
+        var writer = WireWriter()
+        writer.write(list: intents) { $1.write(to: &$0) }
+        return writer.bytes
+    }
+
+    /// Reads the intents from the disk; nil when the bytes are damaged.
+    public static func decode(_ bytes: [UInt8]) -> [StopIntent]? {
+        var reader = WireReader(bytes)
+        return reader.readList { StopIntent(from: &$0) }
+    }
+}
+
+extension RememberedInstance {
+    /// The record's bytes.
+    public func encoded() -> [UInt8] {
+        var writer = WireWriter()
+        writer.field(1) { state.write(to: &$0) }
+        writer.field(2) { $0.write(since) }
+        writer.field(3) { $0.write(generation) }
+        if let stopIntent { writer.field(4) { stopIntent.write(to: &$0) } }
+        if let run { writer.field(5) { run.write(to: &$0) } }
+        writer.field(6) { $0.write(Int64(crashes)) }
+        writer.field(7) { $0.write(restarts) }
+        if !restartsByCause.isEmpty {
+            writer.field(8) { writer in
+                for cause in ExitCause.allCases {
+                    guard let count = restartsByCause[cause] else { continue }
+                    writer.write(cause.rawValue)
+                    writer.write(count)
+                }
+            }
+        }
+        if let lastExit { writer.field(9) { lastExit.write(to: &$0) } }
+        writer.field(10) { $0.write(startedOnce) }
+        writer.field(11) { $0.write(firstAttemptOver) }
+        return writer.bytes
+    }
+
+    /// Reads what any version wrote; nil when the bytes are damaged or say nothing that this version understands.
+    public init?(decoding bytes: [UInt8]) {
+        self.init(state: .waiting, since: MonotonicInstant(nanoseconds: 0))
+        var state: InstanceState?
+        var reader = WireReader(bytes)
+        let whole = reader.fields { tag, field in
+            switch tag {
+            case 1: state = InstanceState(from: &field)
+            case 2: since = field.readInstant() ?? since
+            case 3: generation = field.read() ?? 0
+            case 4: stopIntent = StopIntent(from: &field)
+            case 5: run = Run(from: &field)
+            case 6: crashes = field.read(Int64.self).flatMap { Int(exactly: $0) }.map { max(0, $0) } ?? 0
+            case 7: restarts = field.read() ?? 0
+            case 8:
+                while field.remaining > 0, let name = field.readString(), let count = field.read(UInt64.self) {
+                    if let cause = ExitCause(rawValue: name) { restartsByCause[cause] = count }
+                }
+            case 9: lastExit = LastExit(from: &field)
+            case 10: startedOnce = field.readBool() ?? false
+            case 11: firstAttemptOver = field.readBool() ?? false
+            default: break
+            }
+        }
+        guard whole, let state, state.hasProcess == (run != nil) else { return nil }
+        self.state = state
+    }
+}
+
+extension RememberedInstance.Run {
+    fileprivate func write(to writer: inout WireWriter) {
+        writer.field(1) { $0.write(pid ?? 0) }
+        writer.field(2) { $0.write(startedAt) }
+        if let readyAt { writer.field(3) { $0.write(readyAt) } }
+        if let statusText { writer.field(4) { $0.write(statusText) } }
+        if let inFlight { writer.field(5) { $0.write(inFlight) } }
+        writer.field(6) { $0.write(reloading) }
+        writer.field(7) { $0.write(heartbeatLate) }
+        if let watchdog { writer.field(8) { $0.write(watchdog.clampedNanoseconds) } }
+    }
+
+    fileprivate init?(from reader: inout WireReader) {
+        self.init(startedAt: MonotonicInstant(nanoseconds: 0))
+        let whole = reader.fields { tag, field in
+            switch tag {
+            case 1: pid = field.read(Int32.self).flatMap { $0 > 0 ? $0 : nil }
+            case 2: startedAt = field.readInstant() ?? startedAt
+            case 3: readyAt = field.readInstant()
+            case 4: statusText = field.readString()
+            case 5: inFlight = field.read()
+            case 6: reloading = field.readBool() ?? false
+            case 7: heartbeatLate = field.readBool() ?? false
+            case 8: watchdog = field.readDuration()
+            default: break
+            }
+        }
+        if !whole { return nil }
+    }
+}
+
+extension InstanceState {
+    fileprivate func write(to writer: inout WireWriter) {
+        switch self {
+        case .stopped(let reason):
+            writer.write(UInt8(1))
+            writer.write(reason.rawValue)
+        case .waiting: writer.write(UInt8(2))
+        case .queued: writer.write(UInt8(3))
+        case .starting(let deadline):
+            writer.write(UInt8(4))
+            writer.write(deadline)
+        case .ready: writer.write(UInt8(5))
+        case .running: writer.write(UInt8(6))
+        case .stopping(let stop):
+            writer.write(UInt8(7))
+            stop.write(to: &writer)
+        case .backoff(let until):
+            writer.write(UInt8(8))
+            writer.write(until)
+        case .completed: writer.write(UInt8(9))
+        case .failed: writer.write(UInt8(10))
+        }
+    }
+
+    fileprivate init?(from reader: inout WireReader) {
+        switch reader.read(UInt8.self) {
+        case 1?: self = .stopped(reader.read(UInt8.self).flatMap { StopReason(rawValue: $0) } ?? .intent)
+        case 2?: self = .waiting
+        case 3?: self = .queued
+        case 4?:
+            guard let deadline = reader.readInstant() else { return nil }
+            self = .starting(deadline: deadline)
+        case 5?: self = .ready
+        case 6?: self = .running
+        case 7?:
+            guard let stop = Stop(from: &reader) else { return nil }
+            self = .stopping(stop)
+        case 8?:
+            guard let until = reader.readInstant() else { return nil }
+            self = .backoff(until: until)
+        case 9?: self = .completed
+        case 10?: self = .failed
+        default: return nil
+        }
+    }
+}
+
+extension InstanceState.Stop {
+    fileprivate func write(to writer: inout WireWriter) {
+        writer.field(1) { $0.write(cause.rawValue) }
+        if let graceEnds { writer.field(2) { $0.write(graceEnds) } }
+        writer.field(3) { $0.write(mainGone) }
+        writer.field(4) {
+            $0.write(Int64(remaining))
+            $0.write(remainingExample)
+        }
+    }
+
+    fileprivate init?(from reader: inout WireReader) {
+        self.init(cause: .operator, graceEnds: nil)
+        let whole = reader.fields { tag, field in
+            switch tag {
+            case 1: cause = field.readString().flatMap { ExitCause(rawValue: $0) } ?? .operator
+            case 2: graceEnds = field.readInstant()
+            case 3: mainGone = field.readBool() ?? false
+            case 4:
+                remaining = field.read(Int64.self).flatMap { Int(exactly: $0) } ?? 0
+                remainingExample = field.read() ?? 0
+            default: break
+            }
+        }
+        if !whole { return nil }
+    }
+}
+
+extension LastExit {
+    fileprivate func write(to writer: inout WireWriter) {
+        writer.field(1) { outcome.write(to: &$0) }
+        writer.field(2) { $0.write(cause.rawValue) }
+        writer.field(3) { $0.write(at) }
+        writer.field(4) {
+            $0.write(usage.userMicroseconds)
+            $0.write(usage.systemMicroseconds)
+            $0.write(usage.maximumResidentKibibytes)
+        }
+    }
+
+    fileprivate init?(from reader: inout WireReader) {
+        self.init(outcome: .status(.code(0)), cause: .exit, at: MonotonicInstant(nanoseconds: 0))
+        let whole = reader.fields { tag, field in
+            switch tag {
+            case 1: outcome = Outcome(from: &field) ?? outcome
+            case 2: cause = field.readString().flatMap { ExitCause(rawValue: $0) } ?? .exit
+            case 3: at = field.readInstant() ?? at
+            case 4:
+                usage = ResourceUsage(
+                    userMicroseconds: field.read() ?? 0, systemMicroseconds: field.read() ?? 0,
+                    maximumResidentKibibytes: field.read() ?? 0)
+            default: break
+            }
+        }
+        if !whole { return nil }
+    }
+}
+
+extension LastExit.Outcome {
+    fileprivate func write(to writer: inout WireWriter) {
+        switch self {
+        case .status(.code(let code)):
+            writer.write(UInt8(1))
+            writer.write(code)
+        case .status(.signal(let signal, let core)):
+            writer.write(UInt8(2))
+            writer.write(signal.rawValue)
+            writer.write(core)
+        case .spawnFailed(let failure):
+            writer.write(UInt8(3))
+            writer.write(failure.stage.rawValue)
+            writer.write(failure.errno)
+            writer.write(failure.path)
+        }
+    }
+
+    fileprivate init?(from reader: inout WireReader) {
+        switch reader.read(UInt8.self) {
+        case 1?:
+            guard let code = reader.read(Int32.self) else { return nil }
+            self = .status(.code(code))
+        case 2?:
+            guard let number = reader.read(Int32.self), let core = reader.readBool() else { return nil }
+            self = .status(.signal(SignalNumber(rawValue: number), coreDumped: core))
+        case 3?:
+            guard let stage = reader.read(UInt8.self).flatMap(SpawnStage.init(rawValue:)),
+                let errno = reader.read(Int32.self), let path = reader.readString()
+            else { return nil }
+            self = .spawnFailed(SpawnFailure(stage: stage, errno: errno, path: path))
+        default: return nil
+        }
+    }
+}
