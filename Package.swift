@@ -58,7 +58,9 @@ let package = Package(
         .target(name: "StatusBoard", dependencies: ["SupervisorCore"], swiftSettings: strict),
         .target(
             name: "SupervisorRuntime",
-            dependencies: ["SupervisorCore", "LinuxPlatform", "CLinux", "ShimProtocol", "StatusBoard", "SystemdBridge"],
+            dependencies: [
+                "SupervisorCore", "FleetConfig", "LinuxPlatform", "CLinux", "ShimProtocol", "StatusBoard", "SystemdBridge",
+            ],
             swiftSettings: strict
         ),
 

@@ -97,6 +97,9 @@ public enum ShimRequest: Sendable, Equatable {
     /// SIGKILL the whole tree, again and again until none of it is left. Answered by `treeGone`; `treeRemains` is
     /// said once a second while something stays.
     case endTree(InstanceID, Generation)
+    /// The worker named another process of its tree as its main process (`MAINPID=`): its end is the run's end from
+    /// now on. Ignored when the process is not of the instance's tree.
+    case adoptMain(InstanceID, Generation, pid: Int32)
     /// The exit is remembered: forget the record. Only obeyed when the tree is gone.
     case release(InstanceID, Generation)
     /// Keep these bytes under this key, over the daemon's death; an empty value removes the key.

@@ -1,1 +1,1 @@
-print("")
+WorkerProgram.run(arguments: CommandLine.arguments)

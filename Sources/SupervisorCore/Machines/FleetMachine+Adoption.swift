@@ -6,14 +6,23 @@ extension FleetMachine {
         let first = !adopted
         adopted = true
         shimPresent = true
+        markAllDirty()
         if first { takeMemory(adoption, &turn) }
+        // Before what follows from it.
+        turn.act(.rememberNode(node))
+        if !first {
+            // Another shim knows nothing, and the same one nothing of what was decided while it was away.
+            for instance in instances { turn.act(.remember(instance.id, instance.worthRemembering)) }
+        }
         var records: [InstanceID: Adoption.Record] = [:]
         for record in adoption.records { records[record.instance] = record }
-        for slot in instances.indices {
-            reconcile(slot, with: records.removeValue(forKey: instances[slot].id), &turn)
+        for id in records.keys.sorted() where slotOf[id] == nil {
+            addLeftover(id, adoption.remembered.instances[id], &turn)
         }
-        // What is left runs for a service or a replica that is no longer configured: it is stopped.
-        for record in adoption.records where records[record.instance] != nil { adoptLeftover(record, &turn) }
+        for slot in instances.indices {
+            reconcile(slot, with: records[instances[slot].id], &turn)
+            if instances[slot].service == nil { stopLeftover(slot, &turn) }
+        }
         firstAttemptsOpen = services.flatMap(\.slots).count { !instances[$0].memory.firstAttemptOver }
         dependenciesMoved = true
         if adoption.remainsEnded > 0 {
@@ -21,14 +30,16 @@ extension FleetMachine {
                 nil, "remains-ended",
                 "\(adoption.remainsEnded) process(es) that a former shim left behind were ended before the start")
         }
-        turn.act(.rememberNode(node))
-        if node.shutdownBy != nil {
-            for slot in instances.indices { update(slot: slot, &turn) { $0.beginShutdown(&$1) } }
-        }
+        // Its predecessor may have died before it could say so, and systemd waits for each daemon's own word.
+        if first, node.firstStartFinished { turn.act(.announceFirstStart) }
+        if node.shutdownBy != nil { shutDownInstances(&turn) }
     }
 
     private mutating func takeMemory(_ adoption: Adoption, _ turn: inout Turn) {
+        let asked = node.shutdownBy
         node = adoption.remembered.node
+        // Rule P5: a stop that was asked for before the shim was there counts.
+        node.shutdownBy = node.shutdownBy ?? asked
         if node.since.nanoseconds == 0 { node.since = turn.now }
         var intents: [InstanceID: StopIntent] = [:]
         for intent in adoption.intents { intents[intent.instance] = intent }
@@ -40,11 +51,12 @@ extension FleetMachine {
                 update(slot: slot, &turn) { $0.wantStop(intent, &$1) }
             }
         }
-        let forgotten = adoption.remembered.instances.keys.filter { slotOf[$0] == nil }.sorted()
-        for id in forgotten where !adoption.records.contains(where: { $0.instance == id }) {
+        let unknown = adoption.remembered.instances.keys.filter { slotOf[$0] == nil }.sorted()
+        for id in unknown where !adoption.records.contains(where: { $0.instance == id }) {
             turn.act(.remember(id, nil))
         }
-        intentsMoved = false
+        // A predecessor that died before it could write them to the disk has left that to do.
+        intentsMoved = instances.compactMap(\.memory.stopIntent) != adoption.intents
     }
 
     private mutating func restore(_ memory: RememberedInstance, in slot: Int, _ turn: inout Turn) {
@@ -70,12 +82,13 @@ extension FleetMachine {
         switch record.state {
         case .running:
             update(slot: slot, &turn) { known ? $0.found(record, &$1) : $0.foundUnknown(record, &$1) }
-        case .exited(let status, let usage, _, let outOfMemory):
+        case .exited(let status, let usage, let at, let outOfMemory):
             if known {
                 update(slot: slot, &turn) { machine, turn in
-                    machine.exited(
-                        status, usage: usage, outOfMemory: outOfMemory, treeGone: record.treeGone, &turn)
-                    if record.treeGone { machine.treeGone(&turn) } else { machine.resumeStop(&turn) }
+                    machine.resumeExit(treeGone: record.treeGone, &turn) { machine, turn in
+                        machine.exited(
+                            status, usage: usage, at: at, outOfMemory: outOfMemory, treeGone: record.treeGone, &turn)
+                    }
                 }
             } else if record.treeGone {
                 turn.act(.release(record.instance, record.generation))
@@ -87,16 +100,25 @@ extension FleetMachine {
         }
     }
 
-    private mutating func adoptLeftover(_ record: Adoption.Record, _ turn: inout Turn) {
-        if slotOf[record.instance] == nil {
-            slotOf[record.instance] = instances.count
-            instances.append(InstanceMachine(id: record.instance, service: nil, policy: .leftover, now: turn.now))
+    /// Room for a process that no service or replica asks for any more.
+    private mutating func addLeftover(_ id: InstanceID, _ memory: RememberedInstance?, _ turn: inout Turn) {
+        var instance = InstanceMachine(id: id, service: nil, policy: .leftover, now: turn.now)
+        instance.memory.state = .stopped(.intent)
+        slotOf[id] = instances.count
+        instances.append(instance)
+        // A stop that is going on keeps its deadline; a wish to start has nobody left who wishes it.
+        if let memory, memory.state.hasProcess { restore(memory, in: instances.count - 1, &turn) }
+    }
+
+    /// Without a stop intent: were it configured again, it would run again.
+    private mutating func stopLeftover(_ slot: Int, _ turn: inout Turn) {
+        let id = instances[slot].id
+        switch instances[slot].state {
+        case .starting, .ready, .running:
+            turn.note(id, "leftover", "\(id) is no longer configured and is stopped")
+            update(slot: slot, &turn) { $0.requestStop(cause: .operator, &$1) }
+        case .stopping, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
         }
-        guard let slot = slotOf[record.instance] else { return }
-        let intent = StopIntent(instance: record.instance, by: "configuration", reason: "it is no longer configured")
-        reconcile(slot, with: record, &turn)
-        turn.note(record.instance, "leftover", "\(record.instance) is no longer configured and is stopped")
-        update(slot: slot, &turn) { $0.wantStop(intent, &$1) }
     }
 }
 
@@ -118,7 +140,12 @@ extension InstanceMachine {
         memory.run?.readyAt = record.startedAt
         memory.startedOnce = true
         memory.firstAttemptOver = true
-        transition(to: .ready, &turn)
+        if policy.kind == .oneshot {
+            memory.run?.readyAt = nil
+            transition(to: .starting(deadline: turn.now.advanced(by: policy.startupTimeout)), &turn)
+        } else {
+            transition(to: .ready, &turn)
+        }
         if shutdown || memory.stopIntent != nil { requestStop(cause: .operator, &turn) }
     }
 
@@ -139,7 +166,25 @@ extension InstanceMachine {
         if stop.graceEnds == nil {
             turn.act(.endTree(id, generation))
         } else {
-            turn.act(.signal(id, generation, policy.stopSignal, tree: stop.mainGone))
+            let signal = stop.cause == .watchdog && !stop.mainGone ? SignalNumber.abort : policy.stopSignal
+            turn.act(.signal(id, generation, signal, tree: stop.mainGone))
         }
     }
+
+    /// The main process has ended: `exited` unless that was dealt with before the daemon died.
+    mutating func resumeExit(
+        treeGone gone: Bool, _ turn: inout Turn, exited: (inout InstanceMachine, inout Turn) -> Void
+    ) {
+        guard case .stopping(let stop) = state else { return exited(&self, &turn) }
+        if stop.mainGone {
+            if gone { treeGone(&turn) } else { resumeStop(&turn) }
+            return
+        }
+        // The kill may have died with the daemon.
+        if stop.graceEnds == nil, !gone { resumeStop(&turn) }
+        exited(&self, &turn)
+    }
+
+    /// What a shim is to remember of it: nothing, once a process that no service asks for is gone.
+    var worthRemembering: RememberedInstance? { service == nil && !state.hasProcess ? nil : memory }
 }

@@ -25,6 +25,10 @@ extension FleetMachine {
             turn.act(.finishOperation(operation, .refused("the fleet is being stopped; nothing else can be asked")))
             return
         }
+        if !adopted {
+            turn.act(.finishOperation(operation, .refused("the shim is not there yet; try again in a moment")))
+            return
+        }
         if operations.count >= CoreLimits.operations {
             let text = "\(CoreLimits.operations) commands are waiting already; try again when some are done"
             turn.act(.finishOperation(operation, .refused(text)))
@@ -104,6 +108,10 @@ extension FleetMachine {
     ) {
         guard let slots = resolve(target) else {
             turn.act(.finishOperation(operation, .unknownTarget(target.description)))
+            return
+        }
+        if !shimPresent {
+            turn.act(.finishOperation(operation, .refused("the shim is being replaced; try again in a moment")))
             return
         }
         let running = slots.filter { instances[$0].memory.run?.pid != nil }

@@ -17,7 +17,16 @@ extension FleetMachine {
         guard dependenciesMoved else { return }
         dependenciesMoved = false
         if waitingCount == 0 { return }
-        for index in services.indices { services[index].satisfied = isSatisfied(index) }
+        var moved: [Bool] = Array(repeating: false, count: services.count)
+        for index in services.indices {
+            let satisfied = isSatisfied(index)
+            moved[index] = satisfied != services[index].satisfied
+            services[index].satisfied = satisfied
+        }
+        // What they wait for is part of their status.
+        for index in services.indices where services[index].after.contains(where: { moved[$0] }) {
+            markDirty(service: index)
+        }
         for index in services.indices where services[index].after.allSatisfy({ services[$0].satisfied }) {
             for slot in services[index].slots where instances[slot].state == .waiting {
                 update(slot: slot, &turn) { $0.transition(to: .queued, &$1) }
@@ -48,7 +57,8 @@ extension FleetMachine {
     /// The first start is over when every instance has become ready once or its first attempt has come to nothing;
     /// one that waits for a service whose own first attempt came to nothing is not waited for.
     mutating func concludeFirstStart(_ turn: inout Turn) {
-        guard adopted, !node.firstStartFinished, node.shutdownBy == nil else { return }
+        // While the shim is away, nothing that waits can be released.
+        guard shimPresent, !node.firstStartFinished, node.shutdownBy == nil else { return }
         if firstAttemptsOpen > 0, !openAttemptsAreBlocked() { return }
         node.firstStartFinished = true
         turn.act(.rememberNode(node))

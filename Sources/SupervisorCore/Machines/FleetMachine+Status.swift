@@ -8,6 +8,25 @@ extension FleetMachine {
         return changed
     }
 
+    /// The whole fleet, at `now`.
+    public mutating func fleetStatus(at now: MonotonicInstant) -> FleetStatus {
+        let services = services.indices.map { status(ofService: $0, at: now) }
+        var fleet = FleetStatus(node: nodeStatus(at: now))
+        fleet.services = services
+        return fleet
+    }
+
+    /// The pid of an instance's present run; nil when that is another run, or has none.
+    public func pid(of id: InstanceID, _ generation: Generation) -> Int32? {
+        guard let slot = slotOf[id], instances[slot].generation == generation else { return nil }
+        return instances[slot].memory.run?.pid
+    }
+
+    /// A start was asked of the shim, and it has not answered yet.
+    public var hasUnansweredStart: Bool {
+        startingCount > 0 && instances.contains { $0.memory.run != nil && $0.memory.run?.pid == nil }
+    }
+
     /// The status of the service at `index`, at `now`. Remembers when its public state last changed.
     public mutating func status(ofService index: Int, at now: MonotonicInstant) -> ServiceStatus {
         let service = services[index]
@@ -135,7 +154,9 @@ extension FleetMachine {
             return (.stopped, memory.stopIntent.map { "by \($0.by)" + ($0.reason.map { ": \($0)" } ?? "") })
         case .stopped(.finished): return (.stopped, "it has finished, and its restart policy leaves it so")
         case .stopped(.shutdown): return (.stopped, "the fleet is stopped")
-        case .waiting: return (.starting, "waits for \(blockers(of: service).joined(separator: ", "))")
+        case .waiting:
+            let blockers = blockers(of: service).joined(separator: ", ")
+            return (.starting, "waits for \(blockers.isEmpty ? "the shim" : blockers)")
         case .queued: return (.starting, shimPresent ? "waits for a free start place" : "waits for the shim")
         case .starting: return (.starting, memory.run?.statusText)
         case .ready:

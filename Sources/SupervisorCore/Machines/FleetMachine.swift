@@ -44,6 +44,8 @@ public struct FleetMachine: Sendable, Equatable {
     var dependenciesMoved = false
     var intentsMoved = false
     var shutdownFinished = false
+    /// Nobody waits for grace periods any more.
+    var shutdownHastened = false
 
     /// Callbacks of an older generation that were dropped (rule P4).
     public internal(set) var staleCallbacks: UInt64 = 0
@@ -83,11 +85,12 @@ public struct FleetMachine: Sendable, Equatable {
         apply(event, &turn)
         schedule(&turn)
         concludeFirstStart(&turn)
-        settleOperations(&turn)
+        // Before an operator is told that it is done.
         if intentsMoved {
             intentsMoved = false
             turn.act(.saveIntents(instances.compactMap(\.memory.stopIntent)))
         }
+        settleOperations(&turn)
         concludeShutdown(&turn)
         generator = turn.generator
         return turn.effects + turn.notes
@@ -99,6 +102,7 @@ public struct FleetMachine: Sendable, Equatable {
             adopt(adoption, &turn)
         case .shimLost:
             shimPresent = false
+            markAllDirty()
             turn.note(nil, "shim-lost", "the shim is gone: a new one is started, which ends what is left of the fleet")
         case .started(let id, let generation, let pid, let at):
             update(id, generation, &turn) { $0.started(pid: pid, at: at, &$1) }
@@ -124,7 +128,8 @@ public struct FleetMachine: Sendable, Equatable {
             beginShutdown(by: by, &turn)
         case .shutdownHastened:
             beginShutdown(by: "SIGQUIT", &turn)
-            for slot in instances.indices { update(slot: slot, &turn) { $0.endNow(&$1) } }
+            shutdownHastened = true
+            if adopted { shutDownInstances(&turn) }
         }
     }
 
@@ -153,9 +158,9 @@ public struct FleetMachine: Sendable, Equatable {
         instances[slot].fitTimer(&turn)
         let after = instances[slot].memory
         if before == after { return }
-        turn.effects.insert(.remember(instances[slot].id, after), at: mark)
+        turn.effects.insert(.remember(instances[slot].id, instances[slot].worthRemembering), at: mark)
         if before.stopIntent != after.stopIntent { intentsMoved = true }
-        if !before.firstAttemptOver, after.firstAttemptOver { firstAttemptsOpen -= 1 }
+        if !before.firstAttemptOver, after.firstAttemptOver, instances[slot].service != nil { firstAttemptsOpen -= 1 }
         if before.state != after.state { stateChanged(slot, from: before.state, to: after.state) }
         markDirty(slot)
     }
@@ -172,9 +177,17 @@ public struct FleetMachine: Sendable, Equatable {
     }
 
     private mutating func markDirty(_ slot: Int) {
-        guard let index = instances[slot].service, !dirty[index] else { return }
+        if let service = instances[slot].service { markDirty(service: service) }
+    }
+
+    mutating func markDirty(service index: Int) {
+        if dirty[index] { return }
         dirty[index] = true
         dirtyList.append(index)
+    }
+
+    mutating func markAllDirty() {
+        for index in services.indices { markDirty(service: index) }
     }
 
     // MARK: Timers
@@ -201,13 +214,23 @@ public struct FleetMachine: Sendable, Equatable {
         node.shutdownBy = by
         turn.act(.rememberNode(node))
         turn.note(nil, "shutdown", "the fleet is being stopped (\(by))")
-        for slot in instances.indices { update(slot: slot, &turn) { $0.beginShutdown(&$1) } }
+        markAllDirty()
+        // Before the shim is there, nothing is known of the instances: `adopt` stops them.
+        if adopted { shutDownInstances(&turn) }
+    }
+
+    mutating func shutDownInstances(_ turn: inout Turn) {
+        for slot in instances.indices {
+            update(slot: slot, &turn) { $0.beginShutdown(&$1) }
+            if shutdownHastened { update(slot: slot, &turn) { $0.endNow(&$1) } }
+        }
     }
 
     private mutating func concludeShutdown(_ turn: inout Turn) {
         guard node.shutdownBy != nil, adopted, !shutdownFinished else { return }
         if instances.contains(where: { $0.state.hasProcess }) { return }
         shutdownFinished = true
+        markAllDirty()
         turn.act(.finishShutdown)
     }
 }

@@ -59,7 +59,8 @@ extension InstanceMachine {
             turn.note(id, "start-failed", "\(id) could not be started: \(failure)")
             ended(cause: .spawn, success: false, &turn)
         case .stopping(let stop):
-            ended(cause: stop.cause, success: false, &turn)
+            memory.lastExit = LastExit(outcome: .spawnFailed(failure), cause: .spawn, at: turn.now)
+            ended(cause: stop.cause == .operator ? .operator : .spawn, success: false, &turn)
         // No start was outstanding.
         case .ready, .running, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
         }

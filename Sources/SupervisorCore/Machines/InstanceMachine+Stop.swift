@@ -55,14 +55,16 @@ extension InstanceMachine {
         turn.act(.endTree(id, generation))
     }
 
-    /// The main process ended.
+    /// The main process ended, now or, where the daemon was away, at `at`.
     mutating func exited(
-        _ status: ExitStatus, usage: ResourceUsage, outOfMemory: Bool, treeGone: Bool, _ turn: inout Turn
+        _ status: ExitStatus, usage: ResourceUsage, at: MonotonicInstant? = nil, outOfMemory: Bool, treeGone: Bool,
+        _ turn: inout Turn
     ) {
+        let at = at ?? turn.now
         switch state {
         case .starting, .ready, .running:
             let cause = Self.cause(of: status, outOfMemory: outOfMemory)
-            memory.lastExit = LastExit(outcome: .status(status), cause: cause, at: turn.now, usage: usage)
+            memory.lastExit = LastExit(outcome: .status(status), cause: cause, at: at, usage: usage)
             turn.note(id, "exited", "\(id) \(status.inWords)\(outOfMemory ? " for lack of memory" : "")")
             if treeGone {
                 ended(cause: cause, success: cause == .exit && policy.isSuccess(status), &turn)
@@ -76,7 +78,7 @@ extension InstanceMachine {
         case .stopping(var stop):
             if stop.mainGone { return }
             let cause = outOfMemory ? .oom : stop.cause
-            memory.lastExit = LastExit(outcome: .status(status), cause: cause, at: turn.now, usage: usage)
+            memory.lastExit = LastExit(outcome: .status(status), cause: cause, at: at, usage: usage)
             turn.note(id, "exited", "\(id) \(status.inWords)")
             stop.mainGone = true
             memory.state = .stopping(stop)
@@ -126,7 +128,7 @@ extension InstanceMachine {
         memory.run = nil
         if shutdown {
             transition(to: .stopped(memory.stopIntent == nil ? .shutdown : .intent), &turn)
-        } else if memory.stopIntent != nil {
+        } else if memory.stopIntent != nil || service == nil {
             transition(to: .stopped(.intent), &turn)
             turn.note(id, "stopped", "\(id) is stopped")
         } else if cause == .operator {
@@ -154,7 +156,9 @@ extension InstanceMachine {
     }
 
     private mutating func backOff(cause: ExitCause, readyAt: MonotonicInstant?, _ turn: inout Turn) {
-        let stable = readyAt.map { turn.now.since($0) >= policy.restart.stableAfter } ?? false
+        // Until its main process ended: neither the end of its tree nor a daemon's absence counts as uptime.
+        let endedAt = memory.lastExit?.at ?? turn.now
+        let stable = readyAt.map { endedAt.since($0) >= policy.restart.stableAfter } ?? false
         memory.crashes = stable ? 0 : memory.crashes + 1
         memory.restarts &+= 1
         memory.restartsByCause[cause, default: 0] &+= 1
@@ -179,13 +183,18 @@ extension InstanceMachine {
     /// The run ended without anybody seeing how: the shim was replaced, and its remains were ended.
     mutating func lost(_ turn: inout Turn) {
         guard state.hasProcess else { return }
+        if case .stopping(let stop) = state, stop.mainGone {
+            // How it ended is known, and what was left of its tree is gone with the shim.
+            treeGone(&turn)
+            return
+        }
         if memory.run?.pid != nil {
             memory.lastExit = LastExit(
                 outcome: .status(.signal(.kill, coreDumped: false)), cause: .signal, at: turn.now)
         }
         memory.run = nil
-        if shutdown || memory.stopIntent != nil {
-            transition(to: .stopped(memory.stopIntent == nil ? .shutdown : .intent), &turn)
+        if shutdown || memory.stopIntent != nil || service == nil {
+            transition(to: .stopped(shutdown && memory.stopIntent == nil ? .shutdown : .intent), &turn)
         } else {
             // Not its own fault: no crash is counted, and it starts at once.
             transition(to: .queued, &turn)

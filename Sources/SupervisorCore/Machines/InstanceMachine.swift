@@ -57,7 +57,10 @@ struct InstanceMachine: Sendable, Equatable {
         }
     }
 
-    private var watchdogPeriod: Duration? { memory.run?.watchdog ?? policy.watchdog }
+    /// nil where no heartbeat is asked for; a worker turns its own off by `WATCHDOG_USEC=0`, as with systemd.
+    private var watchdogPeriod: Duration? {
+        (memory.run?.watchdog ?? policy.watchdog).flatMap { $0 > .zero ? $0 : nil }
+    }
 
     private func watchdogDeadline(_ period: Duration) -> MonotonicInstant {
         // Once late, it is looked at again from time to time, in case the restart had to be put off.
@@ -88,7 +91,7 @@ struct InstanceMachine: Sendable, Equatable {
         guard memory.run != nil else { return }
         if let text = message.status { memory.run?.statusText = text.isEmpty ? nil : text }
         if let count = message.inFlight { memory.run?.inFlight = count }
-        if let microseconds = message.watchdogUsec, policy.watchdog != nil {
+        if let microseconds = message.watchdogUsec, microseconds > 0, policy.watchdog != nil {
             memory.run?.watchdog = .microseconds(Int64(clamping: min(microseconds, 86_400_000_000)))
         }
         if let signal = message.watchdog { heartbeat(signal, &turn) }

@@ -23,7 +23,8 @@ public enum InstanceState: Sendable, Equatable {
     case ready
     /// The process lives but takes no more work: it said `STOPPING=1`. Successors: `ready`, and those of `ready`.
     case running
-    /// Its process, or what is left of the tree, is being ended. Successors: `stopped`, `queued`, `backoff`, `failed`.
+    /// Its process, or what is left of the tree, is being ended. Successors: `stopped`, `queued`, `backoff`,
+    /// `completed`, `failed`.
     case stopping(Stop)
     /// It crashed and will be started again at `until`. Successors: `queued`, `stopped`.
     case backoff(until: MonotonicInstant)

@@ -40,7 +40,7 @@ public struct BackoffSchedule: Sendable, Equatable {
     /// The delay as it is waited: drawn from `generator` within the jitter.
     public func delay(afterCrashes crashes: Int, drawnFrom generator: inout SeededGenerator) -> Duration {
         let middle = delay(afterCrashes: crashes)
-        if middle == .zero || jitter <= 0 { return middle }
+        if middle == .zero || !(jitter > 0) { return middle }
         let factor = 1 + min(jitter, 1) * (2 * generator.unit() - 1)
         return .nanoseconds(Int64(middle.inSeconds * factor * 1e9))
     }

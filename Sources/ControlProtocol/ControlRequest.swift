@@ -1,0 +1,105 @@
+public import SupervisorCore
+
+/// What a request on the control socket asks for (INTERFACE.md §4).
+public enum ControlRequest: Sendable, Equatable {
+    /// The fleet, or the part of it that the target names.
+    case status(Target?)
+    /// The cause of the last exit and what follows; of the node where there is no target.
+    case why(Target?)
+    /// Answered when it is done, or once it is accepted when `wait` is false.
+    case command(Command, wait: Bool)
+    case logs(Stream)
+    case events(Stream)
+    case version
+    case breakers
+    case upgrade
+    /// Known, but not in this version; the text says what.
+    case notImplemented(String)
+
+    /// Which lines, and whether to go on.
+    public struct Stream: Sendable, Equatable {
+        public var target: Target?
+        /// At most this many lines of the past.
+        public var lines: Int
+        /// Only what comes after this sequence number; counts before `lines`.
+        public var after: UInt64?
+        public var follow: Bool
+
+        public init(target: Target?, lines: Int, after: UInt64? = nil, follow: Bool = false) {
+            self.target = target
+            self.lines = lines
+            self.after = after
+            self.follow = follow
+        }
+    }
+
+    /// It changes something, so only admins may ask it.
+    public var acts: Bool {
+        switch self {
+        case .command, .upgrade, .notImplemented: true
+        case .status, .why, .logs, .events, .version, .breakers: false
+        }
+    }
+
+    /// What it names; each must exist.
+    public var targets: [Target] {
+        switch self {
+        case .status(let target), .why(let target): target.map { [$0] } ?? []
+        case .command(let command, _): command.targets
+        case .logs(let stream), .events(let stream): stream.target.map { [$0] } ?? []
+        case .version, .breakers, .upgrade, .notImplemented: []
+        }
+    }
+
+    /// The request in words, to stand after "cannot": `restart auth/0`.
+    public var inWords: String {
+        switch self {
+        case .status: "show the status"
+        case .why: "say why"
+        case .command(let command, _):
+            "\(command.verb) \(command.targets.map(\.description).joined(separator: ", "))"
+        case .logs: "show logs"
+        case .events: "show events"
+        case .version: "show the version"
+        case .breakers: "show breakers"
+        case .upgrade: "upgrade the daemon"
+        case .notImplemented(let what): what
+        }
+    }
+}
+
+extension Command {
+    /// As on the command line: `start`, `stop`, `restart`, `signal`.
+    public var verb: String {
+        switch self {
+        case .start: "start"
+        case .stop: "stop"
+        case .restart: "restart"
+        case .signal: "signal"
+        }
+    }
+
+    /// What it acts on.
+    public var targets: [Target] {
+        switch self {
+        case .start(let targets, _), .stop(let targets, _), .restart(let targets, _): targets
+        case .signal(let target, _): [target]
+        }
+    }
+}
+
+/// Named bounds of what a request may say (rule P7).
+public enum RequestLimits {
+    /// Bytes of path and query together.
+    public static let uriBytes = 8 << 10
+    /// Bytes of a reason.
+    public static let reasonBytes = 1 << 10
+    /// Targets of one command.
+    public static let targets = 256
+    /// Parameters of one query.
+    public static let parameters = 512
+    /// Lines of logs or events that one request may ask of the past.
+    public static let lines = 10_000
+    /// The same where the request does not say.
+    public static let defaultLines = 100
+}

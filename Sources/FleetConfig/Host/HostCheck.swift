@@ -1,0 +1,86 @@
+import SupervisorCore
+
+/// Looks for what the services need on this host.
+///
+/// What it finds are warnings: a program that is missing now may be there when the service is started, and if it is
+/// not, that start fails by the service's own policy and the others run.
+public enum HostCheck {
+    /// Programs, working directories and environment files of every service.
+    public static func check(
+        _ configuration: Configuration,
+        host: some HostFacts = LinuxHost()
+    ) -> [ConfigurationDiagnostic] {
+        var checker = Checker(configuration: configuration, host: host)
+        for number in configuration.spec.services.indices { checker.check(number) }
+        return checker.found
+    }
+
+    private struct Checker<Host: HostFacts> {
+        let configuration: Configuration
+        let host: Host
+        var found: [ConfigurationDiagnostic] = []
+        /// What was already looked at: services share programs.
+        var files: [String: Result<FileFacts, FileProblem>] = [:]
+
+        mutating func check(_ number: Int) {
+            let service = configuration.spec.services[number]
+            if let program = service.command.first { checkProgram(filled(program, service), number) }
+            checkDirectory(filled(service.workingDirectory, service), number)
+            for file in service.environmentFiles { checkEnvironmentFile(file, number) }
+        }
+
+        private func filled(_ text: String, _ service: ServiceSpec) -> String {
+            let node = configuration.spec.node.name
+            return Placeholders.expand(text, service: service.name, index: 0, node: node, port: service.portBase)
+        }
+
+        private mutating func facts(_ path: String) -> Result<FileFacts, FileProblem> {
+            if let known = files[path] { return known }
+            let facts = host.facts(of: path)
+            files[path] = facts
+            return facts
+        }
+
+        private mutating func checkProgram(_ path: String, _ number: Int) {
+            switch facts(path) {
+            case .failure(let problem):
+                add(number, ["command"], "cannot find \(Quoting.shown(path)): \(problem); install it or change command")
+            case .success(let facts) where facts.isDirectory:
+                add(number, ["command"], "cannot execute \(Quoting.shown(path)): it is a directory; name a program")
+            case .success(let facts) where !facts.isExecutable:
+                let text = "cannot execute \(Quoting.shown(path)): it is not executable; chmod +x it"
+                add(number, ["command"], text)
+            case .success: break
+            }
+        }
+
+        private mutating func checkDirectory(_ path: String, _ number: Int) {
+            let key = ["working_directory"]
+            switch facts(path) {
+            case .failure(let problem): add(number, key, "cannot enter \(Quoting.shown(path)): \(problem); create it")
+            case .success(let facts) where !facts.isDirectory:
+                add(number, key, "cannot enter \(Quoting.shown(path)): it is not a directory")
+            case .success: break
+            }
+        }
+
+        private mutating func checkEnvironmentFile(_ path: String, _ number: Int) {
+            let key = ["environment_files"]
+            switch host.read(path, limit: EnvironmentFile.sizeLimit) {
+            case .failure(let problem): add(number, key, "cannot read \(Quoting.shown(path)): \(problem)")
+            case .success(let bytes):
+                do {
+                    _ = try EnvironmentFile.parse(bytes)
+                } catch {
+                    add(number, key, "cannot use \(path):\(error.line): \(error.text)")
+                }
+            }
+        }
+
+        private mutating func add(_ number: Int, _ key: [String], _ text: String) {
+            let (file, line) = configuration.place(ofService: number, key)
+            let path = Quoting.path(["services", configuration.spec.services[number].name] + key)
+            found.append(ConfigurationDiagnostic(severity: .warning, file: file, line: line, key: path, text: text))
+        }
+    }
+}

@@ -1,0 +1,45 @@
+import StatusBoard
+import SupervisorCore
+
+/// Renders answers of the HAProxy agent port.
+///
+/// HAProxy's words stick: `drain` is not undone by `up`, nor `down` by `ready`. So each answer says both the
+/// operational and the administrative state. A space must stand before `#`, or the line is ignored.
+enum AgentRenderer {
+    /// Longest reason, bytes.
+    static let reasonBytes = 160
+
+    /// The name of the node in requests, besides the empty line.
+    static let node = "node"
+
+    /// The node's line.
+    static func nodeLine(_ fleet: FleetStatus) -> String {
+        let ready = fleet.services.reduce(0) { $0 &+ $1.ready }
+        let desired = fleet.services.reduce(0) { $0 &+ $1.desired }
+        return line(.node(fleet.node), ready: ready, desired: desired)
+    }
+
+    /// Enters the lines of a service and of its instances, by their names in a request.
+    static func add(_ service: ServiceStatus, to lines: inout [String: String]) {
+        lines[service.name] = line(.service(service), ready: service.ready, desired: service.desired)
+        for instance in service.instances {
+            lines[instance.id.description] = line(.instance(instance), ready: 1, desired: 1)
+        }
+    }
+
+    /// - Parameters:
+    ///   - ready: with `desired`, the weight while degraded.
+    static func line(_ verdict: Verdict, ready: Int, desired: Int) -> String {
+        switch verdict.state {
+        case .draining, .stopping: return "up drain\n"
+        case .stopped, .drained: return "stopped # \(reason(verdict))\n"
+        default: break
+        }
+        if verdict.status == .fail { return "down # \(reason(verdict))\n" }
+        guard verdict.state == .degraded, desired > 0 else { return "up ready 100%\n" }
+        let percent = (Double(ready) / Double(desired) * 100).rounded(.down)
+        return "up ready \(Int(min(100, max(1, percent))))%\n"
+    }
+
+    private static func reason(_ verdict: Verdict) -> String { verdict.failure.singleLine(bytes: reasonBytes) }
+}

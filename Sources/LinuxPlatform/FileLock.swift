@@ -1,0 +1,51 @@
+import CLinux
+
+/// An exclusive lock that the kernel drops when its holder dies: at most one process per file.
+public struct FileLock: ~Copyable, Sendable {
+    /// Why the lock was not taken.
+    public enum Refusal: Error, Sendable, CustomStringConvertible {
+        /// Another process has it; its pid where it has written it down.
+        case held(by: Int32?, path: String)
+        case failed(SystemError)
+
+        public var description: String {
+            switch self {
+            case .held(let pid, let path):
+                "cannot lock \(path): process \(pid.map { String($0) } ?? "unknown") holds it"
+            case .failed(let error): error.description
+            }
+        }
+    }
+
+    private let file: Descriptor
+
+    /// The descriptor that carries the lock; the lock lasts as long as any copy of it.
+    public var rawValue: Int32 { file.rawValue }
+
+    /// Takes the lock and writes our pid into the file, which is made when it is missing. Never waits.
+    public init(path: String) throws(Refusal) {
+        file = Descriptor(try Self.take(path))
+    }
+
+    private static func take(_ path: String) throws(Refusal) -> Int32 {
+        // O_RDWR | O_CREAT
+        let opened = clinux_open(path, 0o102, 0o644)
+        if opened < 0 { throw .failed(SystemError(call: "open", errno: -opened, path: path)) }
+        let file = Descriptor(opened)
+        let result = clinux_lock(opened)
+        if result == -11 { throw .held(by: holder(opened), path: path) }
+        if result < 0 { throw .failed(SystemError(call: "lock", errno: -result, path: path)) }
+        // The pid is for people; the lock holds without it.
+        _ = clinux_truncate(opened, 0)
+        let text = Array("\(ProcessTable.ownPid)\n".utf8)
+        _ = clinux_write(opened, text, text.count)
+        return file.release()
+    }
+
+    private static func holder(_ descriptor: Int32) -> Int32? {
+        var buffer = [UInt8](repeating: 0, count: 16)
+        let count = clinux_pread(descriptor, &buffer, buffer.count, 0)
+        guard count > 0 else { return nil }
+        return Int32(String(decoding: buffer[..<min(count, 16)].prefix { (48...57).contains($0) }, as: UTF8.self))
+    }
+}

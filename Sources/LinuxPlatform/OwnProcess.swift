@@ -1,0 +1,157 @@
+import CLinux
+import Glibc
+
+/// Settings of this process.
+public enum OwnProcess {
+    public struct DescriptorLimit: Sendable, Hashable {
+        public var soft: UInt64
+        public var hard: UInt64
+    }
+
+    /// `RLIMIT_NOFILE`.
+    public static let descriptorLimitResource: Int32 = 7
+
+    public static var isSessionLeader: Bool { getsid(0) == getpid() }
+
+    /// Leaves our session and its terminal.
+    public static func newSession() throws(SystemError) {
+        try SystemError.check(clinux_new_session(), "create a session")
+    }
+
+    /// Makes us the parent of descendants whose own parent dies (PR_SET_CHILD_SUBREAPER).
+    public static func becomeSubreaper() throws(SystemError) {
+        try SystemError.check(clinux_set_subreaper(), "become the reaper of orphans")
+    }
+
+    /// The process's name as `ps` and `top` show it; 15 bytes.
+    public static func setName(_ name: String) {
+        _ = clinux_set_name(name)
+    }
+
+    /// Niceness, -20 to 19.
+    public static func setPriority(_ value: Int32) throws(SystemError) {
+        try SystemError.check(clinux_set_priority(value), "set the priority")
+    }
+
+    /// Raises the limit on open descriptors as far as we may, and answers what it was.
+    public static func raiseDescriptorLimit() throws(SystemError) -> DescriptorLimit {
+        var limit = DescriptorLimit(soft: 0, hard: 0)
+        try SystemError.check(
+            clinux_get_limit(descriptorLimitResource, &limit.soft, &limit.hard), "read the limit on descriptors")
+        if limit.soft < limit.hard {
+            try SystemError.check(
+                clinux_set_limit(descriptorLimitResource, limit.hard, limit.hard), "raise the limit on descriptors")
+        }
+        return limit
+    }
+
+    /// -1000 (never) to 1000 (first), for the kernel's out-of-memory killer.
+    public static func oomScoreAdjust() -> Int32? {
+        SmallFile.text("/proc/self/oom_score_adj").flatMap { Int32($0) }
+    }
+
+    public static func setOOMScoreAdjust(_ value: Int32) throws(SystemError) {
+        try SmallFile.write("/proc/self/oom_score_adj", "\(value)")
+    }
+
+    public static func environment(_ name: String) -> String? {
+        getenv(name).map { String(cString: $0) }
+    }
+
+    public static func removeEnvironment(_ name: String) {
+        unsetenv(name)
+    }
+}
+
+/// Lines on standard error.
+public enum StandardError {
+    /// Writes a line, unless whoever reads it has stopped reading: this never waits.
+    public static func line(_ text: String) {
+        var state = pollfd(fd: 2, events: Int16(POLLOUT), revents: 0)
+        guard poll(&state, 1, 0) == 1, state.revents & Int16(POLLOUT) != 0 else { return }
+        // A pipe that is ready takes 4,096 bytes without waiting.
+        let bytes = Array(text.utf8.prefix(4000)) + [10]
+        _ = clinux_write(2, bytes, bytes.count)
+    }
+}
+
+/// Files that several processes or lives of a process share.
+public enum FileSystem {
+    public static func remove(_ path: String) {
+        _ = clinux_unlink(path)
+    }
+
+    public static func makeDirectory(_ path: String, mode: UInt32) throws(SystemError) {
+        let result = clinux_mkdir(path, mode)
+        if result == -17 { return }
+        try SystemError.check(result, "create the directory", path)
+    }
+
+    /// Writes a small file anew.
+    public static func replace(_ path: String, with text: String, mode: UInt32 = 0o644) throws(SystemError) {
+        // O_WRONLY | O_CREAT | O_TRUNC
+        let file = try FileDescriptors.open(path, flags: 0o1101, mode: mode)
+        let bytes = Array(text.utf8)
+        try SystemError.check(clinux_write(file.rawValue, bytes, bytes.count), "write to", path)
+    }
+}
+
+/// Descriptors that are waited for together; see epoll(7). Level-triggered.
+public struct EventQueue: ~Copyable {
+    public struct Event: Sendable {
+        /// What was given with the descriptor.
+        public var token: UInt64
+        public var isReadable: Bool
+        public var isWritable: Bool
+    }
+
+    private let descriptor: Descriptor
+    private var raw = [clinux_event](repeating: clinux_event(), count: 64)
+
+    public init() throws(SystemError) {
+        descriptor = Descriptor(try SystemError.check(clinux_epoll_create(), "create an event queue"))
+    }
+
+    public func add(_ descriptor: Int32, token: UInt64, writable: Bool = false) throws(SystemError) {
+        try SystemError.check(
+            clinux_epoll_control(self.descriptor.rawValue, 1, descriptor, writable ? 5 : 1, token),
+            "watch a descriptor")
+    }
+
+    public func change(_ descriptor: Int32, token: UInt64, writable: Bool) throws(SystemError) {
+        try SystemError.check(
+            clinux_epoll_control(self.descriptor.rawValue, 3, descriptor, writable ? 5 : 1, token),
+            "watch a descriptor")
+    }
+
+    public func remove(_ descriptor: Int32) {
+        _ = clinux_epoll_control(self.descriptor.rawValue, 2, descriptor, 0, 0)
+    }
+
+    /// Waits for at most `nanoseconds` (nil: until something happens). Errors and hangups count as readable.
+    public mutating func wait(nanoseconds: Int64?) throws(SystemError) -> [Event] {
+        let result = clinux_epoll_wait(descriptor.rawValue, &raw, raw.count, nanoseconds.map { max(0, $0) } ?? -1)
+        if result == -4 { return [] }
+        let count = Int(try SystemError.check(result, "wait for events"))
+        return raw.prefix(count).map {
+            Event(token: $0.data, isReadable: $0.events & ~4 != 0, isWritable: $0.events & 4 != 0)
+        }
+    }
+}
+
+/// Memory that is a file: it outlives this process, however it ends.
+public struct SharedMapping: ~Copyable {
+    public let bytes: UnsafeMutableRawBufferPointer
+
+    /// Maps the first `size` bytes of the file, which is made, or grown with zeros, where needed.
+    public init(path: String, size: Int, mode: UInt32 = 0o600) throws(SystemError) {
+        // O_RDWR | O_CREAT
+        let file = try FileDescriptors.open(path, flags: 0o102, mode: mode)
+        try SystemError.check(clinux_truncate(file.rawValue, Int64(size)), "set the size of", path)
+        var address: UnsafeMutableRawPointer?
+        try SystemError.check(clinux_map_shared(file.rawValue, size, &address), "map", path)
+        bytes = UnsafeMutableRawBufferPointer(start: address, count: address == nil ? 0 : size)
+    }
+
+    deinit { _ = clinux_unmap(bytes.baseAddress, bytes.count) }
+}

@@ -1,0 +1,114 @@
+import FleetConfig
+import ShimProtocol
+import SupervisorCore
+
+/// Turns a service's configuration into the numbers and bytes of a start. Pure: files and users were looked up when
+/// the configuration was read.
+struct LaunchBuilder {
+    let nodeName: String
+    let notifySocket: String
+    /// The daemon's own environment, for `pass_environment`.
+    let inherited: [String: String]
+    /// Variables of each service's `environment_files`, in their order.
+    let fileVariables: [String: [EnvironmentVariable]]
+
+    init(_ configuration: SupervisorConfiguration) {
+        nodeName = configuration.spec.node.name
+        notifySocket = configuration.notifySocketPath
+        inherited = configuration.environment
+        fileVariables = configuration.fileVariables
+    }
+
+    /// `RLIMIT_NOFILE`, of every Linux port that Debian 12 has a Swift for.
+    private static let nofile: Int32 = 7
+
+    /// Everything the shim needs to start this instance, but for the generation.
+    func request(_ service: ServiceSpec, index: Int, generation: Generation) -> LaunchRequest {
+        let id = InstanceID(service: service.name, index: index)
+        let expand = { (text: String) in
+            Placeholders.expand(
+                text, service: service.name, index: index, node: nodeName, port: service.portBase.map { $0 + index })
+        }
+        var request = LaunchRequest(
+            instance: id, generation: generation, arguments: service.command.map(expand),
+            output: HeldNames.outputWriter(id))
+        request.environment = environment(service, index: index, expand)
+        request.workingDirectory = expand(service.workingDirectory)
+        request.credentials = service.credentials
+        request.umask = service.umask
+        if let nofile = service.resources.nofile {
+            request.limits = [.init(resource: Self.nofile, soft: nofile, hard: nofile)]
+        }
+        request.oomScoreAdjust = service.resources.oomScoreAdjust.map { Int32(clamping: $0) }
+        request.cgroup = cgroupSettings(service.resources)
+        return request
+    }
+
+    /// What is said first is overruled by what is said later: passed-through names, the `environment` table, the
+    /// environment files (as with systemd), and Eider's own.
+    private func environment(_ service: ServiceSpec, index: Int, _ expand: (String) -> String) -> [String] {
+        var values: [String: String] = [:]
+        for name in service.passEnvironment { values[name] = inherited[name] }
+        for variable in service.environment { values[variable.name] = expand(variable.value) }
+        for variable in fileVariables[service.name] ?? [] { values[variable.name] = variable.value }
+        values["EIDER_SERVICE"] = service.name
+        values["EIDER_INDEX"] = String(index)
+        values["EIDER_NODE"] = nodeName
+        values["NOTIFY_SOCKET"] = notifySocket
+        if let base = service.portBase { values["PORT"] = String(base + index) }
+        if let watchdog = service.liveness.watchdog {
+            values["WATCHDOG_USEC"] = String(watchdog.clampedNanoseconds / 1_000)
+            values["WATCHDOG_PID"] = LaunchRequest.pidPlaceholder
+        }
+        return values.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+    }
+
+    private func cgroupSettings(_ resources: ServiceSpec.Resources) -> [LaunchRequest.CgroupSetting] {
+        var settings: [LaunchRequest.CgroupSetting] = []
+        if let bytes = resources.memoryMax { settings.append(.init(file: "memory.max", value: String(bytes))) }
+        if let weight = resources.cpuWeight { settings.append(.init(file: "cpu.weight", value: String(weight))) }
+        if let tasks = resources.tasksMax { settings.append(.init(file: "pids.max", value: String(tasks))) }
+        return settings
+    }
+}
+
+/// The names under which the shim holds descriptors.
+enum HeldNames {
+    static let notify = "notify"
+
+    /// The end that the daemon reads.
+    static func outputReader(_ id: InstanceID) -> HeldName { "output/\(id)" }
+
+    /// The end that becomes the worker's standard output and error.
+    static func outputWriter(_ id: InstanceID) -> HeldName { "input/\(id)" }
+
+    static func health(_ address: ListenAddress) -> HeldName { "health/\(address)" }
+
+    static func control(_ path: String) -> HeldName { "control:\(path)" }
+
+    static func path(ofControl name: HeldName) -> String? {
+        name.hasPrefix("control:") ? String(name.dropFirst("control:".count)) : nil
+    }
+
+    static func isListener(_ name: HeldName) -> Bool { name.hasPrefix("health/") || name.hasPrefix("control:") }
+
+    /// The instance whose output this is; nil for every other name.
+    static func instance(ofReader name: HeldName) -> InstanceID? {
+        name.hasPrefix("output/") ? InstanceID(name.dropFirst("output/".count)) : nil
+    }
+
+    static func instance(ofWriter name: HeldName) -> InstanceID? {
+        name.hasPrefix("input/") ? InstanceID(name.dropFirst("input/".count)) : nil
+    }
+}
+
+/// The keys under which the shim remembers.
+enum MemoryKeys {
+    static let node = "node"
+
+    static func instance(_ id: InstanceID) -> String { "instance/\(id)" }
+
+    static func instance(ofKey key: String) -> InstanceID? {
+        key.hasPrefix("instance/") ? InstanceID(key.dropFirst("instance/".count)) : nil
+    }
+}

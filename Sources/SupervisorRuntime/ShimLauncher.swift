@@ -1,0 +1,78 @@
+import Glibc
+import LinuxPlatform
+import SupervisorCore
+
+/// Finds the shim of this runtime directory, or starts one where nobody else does.
+struct ShimLauncher {
+    /// The shim's program, beside the daemon's own.
+    let program: String
+    let runtimeDirectory: String
+    let stateDirectory: String
+    /// systemd runs the shim as a unit of its own: it is waited for, not started.
+    let isExternal: Bool
+
+    var socketPath: String { runtimeDirectory + "/shim.sock" }
+
+    /// How long an external shim, or one that was just started, may take to listen.
+    private static let patience: Duration = .seconds(15)
+
+    enum Failure: Error, CustomStringConvertible {
+        case link(ShimLink.Failure)
+        case start(SpawnFailure)
+        case absent(String)
+
+        var description: String {
+            switch self {
+            case .link(let failure): failure.description
+            case .start(let failure): "cannot start the shim: \(failure)"
+            case .absent(let text): text
+            }
+        }
+    }
+
+    /// Connects to the shim that runs, or starts one and connects to that. The pid is that of a shim started here.
+    func connect(reactor: Reactor) throws(Failure) -> (link: ShimLink, listing: ShimListing, startedPid: Int32?) {
+        let deadline = MonotonicClock.now().advanced(by: Self.patience)
+        var started: Int32?
+        while true {
+            do throws(ShimLink.Failure) {
+                let (link, listing) = try ShimLink.connect(path: socketPath, reactor: reactor)
+                return (link, listing, started)
+            } catch {
+                guard case .system(let system) = error, Self.meansAbsent(system.errno) else { throw .link(error) }
+            }
+            if started == nil, !isExternal {
+                started = try start()
+            } else if let pid = started, let exit = ChildProcess.reap(pid) {
+                throw .absent("cannot start the shim: \(program) \(exit.status.inWords) before it listened")
+            }
+            if MonotonicClock.now() > deadline {
+                throw .absent(
+                    "cannot reach the shim at \(socketPath); "
+                        + (isExternal ? "is its unit running? see: systemctl status eider-shim" : "it does not listen"))
+            }
+            // Milliseconds: the shim is about to listen, and there is nothing else to do before it does.
+            usleep(500)
+        }
+    }
+
+    private static func meansAbsent(_ number: Int32) -> Bool { number == ENOENT || number == ECONNREFUSED }
+
+    private func start() throws(Failure) -> Int32 {
+        let null: Descriptor
+        do throws(SystemError) {
+            null = try FileDescriptors.open("/dev/null", flags: O_RDWR)
+        } catch {
+            throw .absent(error.description)
+        }
+        // What the shim has to say at its start goes where our own words go.
+        var start = ProgramStart(
+            arguments: [program, "--runtime-directory", runtimeDirectory, "--state-directory", stateDirectory])
+        start.environment = OwnProgram.environment().filter { !$0.hasPrefix("NOTIFY_SOCKET=") }
+        start.descriptors = [null.rawValue, 2, 2]
+        switch start.start() {
+        case .running(let pid): return pid
+        case .failed(let failure): throw .start(failure)
+        }
+    }
+}

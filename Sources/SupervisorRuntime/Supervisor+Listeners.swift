@@ -1,0 +1,93 @@
+import LinuxPlatform
+import ShimProtocol
+public import SupervisorCore
+
+// The sockets that the edges serve. The shim holds them too, so that a connection made while no daemon lives waits
+// for the next one instead of being refused (rule P8).
+extension Supervisor {
+    /// A listening socket of the health server, taken over from an earlier daemon or made anew. The caller owns it.
+    public func healthListener(_ address: ListenAddress) throws(SupervisorError) -> Int32 {
+        try listener(HeldNames.health(address)) { () throws(SystemError) in
+            try TCPListener.listen(host: address.host, port: address.port)
+        }
+    }
+
+    /// The control socket, taken over or made anew. The caller owns it.
+    public func controlListener() throws(SupervisorError) -> Int32 {
+        let path = configuration.spec.control.socket
+        // Peer credentials decide who may do what, so everybody may connect.
+        return try listener(HeldNames.control(path)) { () throws(SystemError) in
+            try UnixSocket.listen(.stream, path: path, mode: 0o666)
+        }
+    }
+
+    private func listener(
+        _ name: HeldName, _ make: () throws(SystemError) -> Descriptor
+    ) throws(SupervisorError) -> Int32 {
+        do throws(SystemError) {
+            let socket: SharedDescriptor
+            if let held = heldListeners[name], held.isStillNamed(name) {
+                socket = held
+            } else {
+                socket = try make().shared()
+                link?.send(hold: name, socket)
+                link?.flush()
+            }
+            listeners[name] = socket
+            return try FileDescriptors.duplicate(socket.rawValue).release()
+        } catch {
+            throw SupervisorError(Self.advice(error))
+        }
+    }
+
+    /// What to do about a socket that cannot be had.
+    private static func advice(_ error: SystemError) -> String {
+        let text = error.description
+        switch error.errno {
+        case 98: return text + "; another program listens there: end it, or choose another address in the configuration"
+        case 13: return text + "; run as root, or choose another address in the configuration"
+        case 99: return text + "; this host does not have that address"
+        default: return text
+        }
+    }
+
+    /// A new shim is to hold what the old one held; sockets of a configuration that is no longer in force go.
+    func keepListeners() throws(SystemError) {
+        for name in listeners.keys.sorted() where heldListeners[name] == nil {
+            if let socket = listeners[name] { link?.send(hold: name, socket) }
+        }
+        if let socket = notifySocket { link?.send(hold: HeldNames.notify, socket) }
+        link?.flush()
+    }
+
+    /// Lets go of held sockets that the present configuration does not name.
+    public func dropUnusedListeners() {
+        for name in heldListeners.keys.sorted() where listeners[name] == nil { link?.send(.letGo(name)) }
+        heldListeners = [:]
+        link?.flush()
+    }
+
+    /// The workers' notify socket: the one that the shim holds, so that what workers said while no daemon lived is
+    /// still in it.
+    func openNotifySocket() throws(SystemError) {
+        let path = configuration.notifySocketPath
+        let socket: SharedDescriptor
+        if let held = pendingListing?.held[HeldNames.notify], FileKind.isSocket(path) {
+            socket = held
+        } else {
+            socket = try UnixSocket.bind(.datagram, path: path, mode: 0o666).shared()
+            try UnixSocket.passCredentials(socket.rawValue)
+            link?.send(hold: HeldNames.notify, socket)
+        }
+        notifySocket = socket
+        try watchNotifySocket(socket.rawValue)
+    }
+}
+
+extension SharedDescriptor {
+    /// A socket file that was removed or replaced leaves its socket unreachable: then a new one is made.
+    fileprivate func isStillNamed(_ name: HeldName) -> Bool {
+        guard let path = HeldNames.path(ofControl: name) else { return true }
+        return FileKind.isSocket(path)
+    }
+}

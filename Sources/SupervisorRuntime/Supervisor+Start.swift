@@ -1,0 +1,163 @@
+import Glibc
+public import LinuxPlatform
+import ShimProtocol
+public import SupervisorCore
+import Synchronization
+
+/// A daemon that cannot start, or cannot go on. The text begins with "cannot" and says what to do next.
+public struct SupervisorError: Error, CustomStringConvertible {
+    public var description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}
+
+// From nothing to a supervisor that knows what its shim holds; and to its end.
+extension Supervisor {
+    /// Signals that the daemon reads from a descriptor. They must be blocked before any thread starts.
+    public static let signals: [SignalNumber] = [.terminate, .interrupt, .quit, .hangup, Signals.child]
+
+    /// Makes a supervisor: threads for logs and disk, and the connection to the shim, which is started where none
+    /// runs. Nothing of the fleet is touched before `run`.
+    public static func make(
+        _ configuration: SupervisorConfiguration, shimProgram: String, shimIsExternal: Bool, log: DaemonLog
+    ) throws(SupervisorError) -> Supervisor {
+        do {
+            let node = configuration.spec.node
+            let reactor = try Reactor()
+            let mailbox = try Mailbox<SupervisorLetter>()
+            let output = try WorkerOutput(stateDirectory: node.stateDirectory, log: log) {
+                mailbox.post(.logProblem($0.description))
+            }
+            let disk = try DiskWorker(store: IntentStore(stateDirectory: node.stateDirectory)) {
+                mailbox.post(.intentsNotSaved($0))
+            }
+            let shims = ShimLauncher(
+                program: shimProgram, runtimeDirectory: node.runtimeDirectory, stateDirectory: node.stateDirectory,
+                isExternal: shimIsExternal)
+            var random = SystemRandomNumberGenerator()
+            let supervisor = Supervisor(
+                configuration: configuration, reactor: reactor, output: output, shims: shims, diskWorker: disk,
+                mailbox: mailbox, seed: random.next())
+            try mailbox.open(on: reactor) { [unowned supervisor] in supervisor.received($0) }
+            return supervisor
+        } catch {
+            throw SupervisorError("\(error)")
+        }
+    }
+
+    /// Connects to the shim and learns what it holds.
+    public func connect() throws(SupervisorError) {
+        do {
+            let (link, listing, started) = try shims.connect(reactor: reactor)
+            if let started { shimPid = started }
+            link.onReport = { [unowned self] in received($0) }
+            link.onLost = { [unowned self] in lostShim() }
+            try link.open()
+            self.link = link
+            pendingListing = listing
+            heldListeners = listing.held.filter { HeldNames.isListener($0.key) }
+        } catch {
+            throw SupervisorError("\(error)")
+        }
+    }
+
+    /// Supervises until the fleet is stopped, the daemon is to be replaced, or nothing works any more.
+    public func run(signals: borrowing SignalDescriptor) throws(SupervisorError) -> Ending {
+        let number = signals.rawValue
+        do {
+            try openNotifySocket()
+            try reactor.watch(number, for: .readable) { [unowned self] _ in signalsArrived(number) }
+            reactor.endOfTurn = { [unowned self] in publish() }
+            if let listing = pendingListing { begin(listing) }
+            pendingListing = nil
+            if machine.nodeStatus(at: MonotonicClock.now()).firstStartFinished { sayReady() }
+            publish()
+            startHeartbeat()
+            try reactor.run()
+        } catch {
+            throw SupervisorError("\(error)")
+        }
+        return ending ?? .failed("cannot supervise: the loop ended without a reason")
+    }
+
+    /// Writes what is left to write: before the process ends or is replaced.
+    public func finish() {
+        publish()
+        diskWorker.finish(patience: .seconds(2))
+        output.stop()
+    }
+
+    /// The start failed: a shim that holds nothing is not left behind.
+    public func abandonEmptyShim() {
+        if let listing = pendingListing, listing.records.isEmpty { link?.send(.exitWhenEmpty) }
+        link?.flush()
+        output.stop()
+    }
+
+    /// Names an address of the health server in the log: port 0 took a free one.
+    public func announceListening(_ address: String) {
+        record(subject: nil, kind: "listening", "health is served on \(address)")
+    }
+
+    // MARK: Signals
+
+    private func signalsArrived(_ descriptor: Int32) {
+        while let signal = SignalDescriptor.next(on: descriptor) {
+            switch signal {
+            case .terminate, .interrupt: beginShutdown(by: signal.description)
+            case .quit:
+                sayStopping()
+                receive(.shutdownHastened)
+            case .hangup:
+                record(
+                    subject: nil, kind: "warning",
+                    "SIGHUP is ignored: this version does not reload its configuration while it runs")
+            case Signals.child: reapChildren()
+            default: break
+            }
+        }
+    }
+
+    private func beginShutdown(by signal: String) {
+        sayStopping()
+        receive(.shutdownRequested(by: signal))
+    }
+
+    /// Children of the daemon: a shim that it started, and a program that is asked whether it can take over.
+    private func reapChildren() {
+        while let exit = ChildProcess.reap() {
+            if exit.pid == upgrade?.pid {
+                upgradeCheckExited(exit.status)
+            } else if exit.pid == shimPid {
+                shimPid = nil
+            }
+        }
+    }
+
+    // MARK: A shim that goes
+
+    private func lostShim() {
+        // A shim whose fleet is stopped goes with our leave.
+        if ending != nil { return }
+        link = nil
+        mains = [:]
+        pipesHeld = []
+        receive(.shimLost)
+        publish()
+        reconnect()
+    }
+
+    private func reconnect() {
+        do {
+            try connect()
+            guard let listing = pendingListing else { return }
+            pendingListing = nil
+            try keepListeners()
+            begin(listing)
+        } catch {
+            end(.failed("\(error)"))
+        }
+    }
+}

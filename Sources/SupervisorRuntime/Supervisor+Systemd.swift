@@ -1,0 +1,85 @@
+import LinuxPlatform
+import StatusBoard
+import SupervisorCore
+import SystemdBridge
+
+/// What systemd, and the heartbeat, were last told.
+struct SystemdState {
+    var saidReady = false
+    var statusText = ""
+    var publishedNode: NodeStatus?
+    /// When the last round trip through the edges was asked for; nil when it has been answered.
+    var askedEdgesAt: MonotonicInstant?
+}
+
+// What systemd hears of us. Without systemd all of it does nothing.
+extension Supervisor {
+    /// How often the loop shows that it lives, on the board and to systemd.
+    private static let heartbeat: Duration = .seconds(1)
+
+    /// READY=1: the first start is finished, now or under an earlier daemon.
+    func sayReady() {
+        if systemd.saidReady { return }
+        systemd.saidReady = true
+        Systemd.notify("READY=1")
+    }
+
+    /// STATUS=: one true sentence.
+    func sayStatus(_ node: NodeStatus) {
+        guard Systemd.isPresent else { return }
+        let text = Self.sentence(node, board.snapshot.fleet.services)
+        if text == systemd.statusText { return }
+        systemd.statusText = text
+        Systemd.notify("STATUS=" + text)
+    }
+
+    private static func sentence(_ node: NodeStatus, _ services: [ServiceStatus]) -> String {
+        let wanted = services.reduce(0) { $0 + $1.desired }
+        let ready = services.reduce(0) { $0 + $1.ready }
+        let reason = node.reason.map { ": \($0)" } ?? ""
+        return "\(node.state.rawValue), \(ready) of \(wanted) instances ready\(reason)"
+    }
+
+    /// STOPPING=1: only on a real stop.
+    func sayStopping() {
+        Systemd.notify("STOPPING=1")
+    }
+
+    /// Begins the heartbeat. Each beat is a turn of this loop; the watchdog is fed only when a beat has made the
+    /// round through the health listener's loop and the snapshot as well, and come back here.
+    func startHeartbeat() {
+        beat()
+    }
+
+    private func beat() {
+        let now = MonotonicClock.now()
+        board.beat(at: now, wallClockOffset: MonotonicClock.wallClockOffset())
+        countFigures()
+        if configuration.watchdogInterval != nil, systemd.askedEdgesAt == nil {
+            systemd.askedEdgesAt = now
+            askEdges()
+        }
+        reactor.schedule(at: now.advanced(by: Self.heartbeat)) { [unowned self] in beat() }
+    }
+
+    func edgesAnswered() {
+        systemd.askedEdgesAt = nil
+        Systemd.notify("WATCHDOG=1")
+    }
+
+    private func countFigures() {
+        let stale = machine.staleCallbacks
+        let failures = machine.spawnFailures
+        let logs = output.collector.counters
+        let dropped = notify?.dropped ?? [:]
+        board.count { counters in
+            counters.staleCallbacks = stale
+            counters.spawnFailures = failures
+            for (reason, count) in dropped { counters.notifyDropped[reason.rawValue] = count }
+            for (service, count) in logs {
+                counters.logBytes[service] = count.bytes
+                counters.logBytesDropped[service] = count.droppedBytes
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+import FleetConfig
+import LinuxPlatform
+import ShimProtocol
+public import StatusBoard
+import SupervisorCore
+import SystemdBridge
+
+/// The shell around the core: turns the world into events, and effects into acts. Lives on the supervision thread.
+///
+/// A turn: something becomes readable or due, it becomes an event, the core answers effects, they are carried out in
+/// order, and what changed is published. Nothing here decides; nothing here waits.
+public final class Supervisor {
+    let configuration: SupervisorConfiguration
+    let reactor: Reactor
+    let output: WorkerOutput
+    let shims: ShimLauncher
+    let diskWorker: DiskWorker
+    public let board: StatusBoard
+    public let handle: SupervisorHandle
+    let launches: LaunchBuilder
+    let serviceOf: [String: ServiceSpec]
+
+    var machine: FleetMachine
+    var link: ShimLink?
+    /// The shim that this daemon started, and reaps.
+    var shimPid: Int32?
+    var notify: NotifyIntake?
+    var timers: [TimerToken: UInt64] = [:]
+    var notifyTimer: UInt64?
+    /// Main processes, by pid.
+    var mains: SenderIdentity.Mains = [:]
+    var identity = SenderIdentity(containment: .session)
+    /// The shim's pid, whoever started it.
+    var shimProcess: Int32 = 0
+    /// Instances whose output pipe the shim holds.
+    var pipesHeld: Set<InstanceID> = []
+    /// What the shim listed, until supervision begins with it.
+    var pendingListing: ShimListing?
+    /// Listening sockets that the shim held when this daemon connected.
+    var heldListeners: [HeldName: SharedDescriptor] = [:]
+    /// Listening sockets in use, by the name under which the shim holds them.
+    var listeners: [HeldName: SharedDescriptor] = [:]
+    var notifySocket: SharedDescriptor?
+    var replies: [OperationID: @Sendable (OperationResult) -> Void] = [:]
+    var nextOperation: OperationID = 0
+    var upgrade: UpgradeCheck?
+    var systemd = SystemdState()
+    /// Asks the edges for a round trip; they answer by `SupervisorHandle.edgesAnswered`.
+    public var askEdges: () -> Void = {}
+    /// Why the loop ended; nil while it runs.
+    var ending: Ending?
+
+    /// Why the supervision loop ended.
+    public enum Ending: Sendable, Equatable {
+        /// The fleet is stopped.
+        case stopped
+        /// The program on disk is to take this process over.
+        case replaced
+        /// Supervision cannot go on; the text says why.
+        case failed(String)
+    }
+
+    init(
+        configuration: SupervisorConfiguration, reactor: Reactor, output: WorkerOutput, shims: ShimLauncher,
+        diskWorker: DiskWorker, mailbox: Mailbox<SupervisorLetter>, seed: UInt64
+    ) {
+        self.configuration = configuration
+        self.reactor = reactor
+        self.output = output
+        self.shims = shims
+        self.diskWorker = diskWorker
+        let now = MonotonicClock.now()
+        machine = FleetMachine(spec: configuration.spec, now: now, seed: seed)
+        let fleet = machine.fleetStatus(at: now)
+        board = StatusBoard(fleet: fleet, now: now, wallClockOffset: MonotonicClock.wallClockOffset())
+        handle = SupervisorHandle(
+            spec: configuration.spec, logs: output.collector, events: output.history, mailbox: mailbox)
+        launches = LaunchBuilder(configuration)
+        serviceOf = Dictionary(configuration.spec.services.map { ($0.name, $0) }) { first, _ in first }
+    }
+
+    // MARK: Events in, effects out
+
+    /// Gives one event to the core and carries out what it answers.
+    func receive(_ event: Event) {
+        let effects = machine.handle(event, at: MonotonicClock.now())
+        let acts = effects.prefix { if case .record = $0 { false } else { true } }
+        for act in acts { carryOut(act) }
+        // The acts are on their way before anybody is told of them.
+        link?.flush()
+        for note in effects[acts.endIndex...] { carryOut(note) }
+    }
+
+    private func carryOut(_ effect: Effect) {
+        switch effect {
+        case .spawn(let id, let generation): spawn(id, generation)
+        case .signal(let id, let generation, let signal, let tree):
+            link?.send(.signal(id, generation, signal, tree: tree))
+        case .endTree(let id, let generation): link?.send(.endTree(id, generation))
+        case .release(let id, let generation):
+            link?.send(.release(id, generation))
+            output.collector.flush(instance: id)
+        case .startTimer(let token, let deadline): startTimer(token, at: deadline)
+        case .cancelTimer(let token):
+            if let timer = timers.removeValue(forKey: token) { reactor.cancel(timer) }
+        case .remember(let id, let memory):
+            link?.send(.remember(key: MemoryKeys.instance(id), value: memory?.encoded() ?? []))
+        case .rememberNode(let node): link?.send(.remember(key: MemoryKeys.node, value: node.encoded()))
+        case .saveIntents(let intents): diskWorker.save(intents)
+        case .record(let subject, let kind, let text): record(subject: subject, kind: kind, text)
+        case .finishOperation(let operation, let result): replies.removeValue(forKey: operation)?(result)
+        case .announceFirstStart: sayReady()
+        case .finishShutdown:
+            link?.send(.exitWhenEmpty)
+            link?.flush()
+            end(.stopped)
+        }
+    }
+
+    private func spawn(_ id: InstanceID, _ generation: Generation) {
+        guard let service = serviceOf[id.service] else { return }
+        holdPipe(of: id, logs: service.logs)
+        link?.send(.start(launches.request(service, index: id.index, generation: generation)))
+    }
+
+    private func startTimer(_ token: TimerToken, at deadline: MonotonicInstant) {
+        timers[token] = reactor.schedule(at: deadline) { [unowned self] in
+            timers[token] = nil
+            receive(.timerFired(token))
+        }
+    }
+
+    /// Tells operators: the event history, and the daemon's log.
+    func record(subject: String?, kind: String, _ text: String) {
+        output.history.append(
+            subject: subject, kind: kind, text: text,
+            wallClock: MonotonicClock.now().nanoseconds &+ MonotonicClock.wallClockOffset())
+        output.log.log(Self.level(ofEvent: kind), text)
+    }
+
+    private static func level(ofEvent kind: String) -> DaemonLog.Level {
+        switch kind {
+        case "warning", "cannot-end", "strays", "remains-ended", "shim-lost", "log-problem", "upgrade-refused": .warning
+        case "start-failed", "failed", "startup-timeout", "watchdog", "exited", "backoff", "suppressed": .notice
+        default: .info
+        }
+    }
+
+    func end(_ ending: Ending) {
+        if self.ending == nil { self.ending = ending }
+        reactor.stop()
+    }
+
+    // MARK: Publishing
+
+    /// Ends a turn: what changed is put on the board.
+    func publish() {
+        let changed = machine.takeChangedServices()
+        let now = MonotonicClock.now()
+        let services = changed.map { (index: $0, status: machine.status(ofService: $0, at: now)) }
+        let node = machine.nodeStatus(at: now)
+        if services.isEmpty, node == systemd.publishedNode { return }
+        systemd.publishedNode = node
+        board.publish(node: node, services: services)
+        sayStatus(node)
+    }
+}

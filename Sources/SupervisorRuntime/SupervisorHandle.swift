@@ -1,0 +1,70 @@
+import LinuxPlatform
+public import StatusBoard
+public import SupervisorCore
+
+/// What reaches the supervision thread from others.
+public enum SupervisorLetter: Sendable {
+    case command(Command, Caller, wait: Bool, reply: @Sendable (OperationResult) -> Void)
+    case upgrade(Caller, reply: @Sendable (OperationResult) -> Void)
+    /// The edges have answered a round trip: everything that systemd's watchdog stands for works.
+    case edgesAnswered
+    /// A log file, or the disk, has a problem, or has it no more.
+    case logProblem(String)
+    case intentsNotSaved(String)
+}
+
+/// How the edges reach supervision: letters in, replies out.
+public final class SupervisorHandle: SupervisorPort {
+    public let spec: FleetSpec
+    public let logs: any LogReading
+    public let events: any EventReading
+    let mailbox: Mailbox<SupervisorLetter>
+
+    init(
+        spec: FleetSpec, logs: any LogReading, events: any EventReading, mailbox: Mailbox<SupervisorLetter>
+    ) {
+        self.spec = spec
+        self.logs = logs
+        self.events = events
+        self.mailbox = mailbox
+    }
+
+    public func submit(
+        _ command: Command, by caller: Caller, wait: Bool, reply: @escaping @Sendable (OperationResult) -> Void
+    ) {
+        mailbox.post(.command(command, caller, wait: wait, reply: reply))
+    }
+
+    public func upgrade(by caller: Caller, reply: @escaping @Sendable (OperationResult) -> Void) {
+        mailbox.post(.upgrade(caller, reply: reply))
+    }
+
+    /// Says that health listener and snapshot have answered; see `Supervisor.beat`.
+    public func edgesAnswered() {
+        mailbox.post(.edgesAnswered)
+    }
+}
+
+extension Supervisor {
+    func received(_ letter: SupervisorLetter) {
+        switch letter {
+        case .command(let command, let caller, let wait, let reply):
+            submit(command, by: caller, wait: wait, reply)
+        case .upgrade(let caller, let reply): beginUpgrade(by: caller, reply)
+        case .edgesAnswered: edgesAnswered()
+        case .logProblem(let text): record(subject: nil, kind: "log-problem", text)
+        case .intentsNotSaved(let text): record(subject: nil, kind: "warning", text)
+        }
+    }
+
+    private func submit(
+        _ command: Command, by caller: Caller, wait: Bool, _ reply: @escaping @Sendable (OperationResult) -> Void
+    ) {
+        nextOperation &+= 1
+        let operation = nextOperation
+        replies[operation] = reply
+        receive(.commanded(operation, command, by: caller.name))
+        // Accepted, and nobody waits for the end.
+        if !wait, let reply = replies.removeValue(forKey: operation) { reply(.done) }
+    }
+}

@@ -1,0 +1,63 @@
+import NIOCore
+
+/// Speaks systemd's notify protocol (sd_notify(3)) from the event loop, and never waits for whoever listens.
+final class Notifier {
+    /// Messages kept while the receiver's queue is full; the oldest heartbeat or count is worth nothing by then.
+    private static let pendingLimit = 64
+    private static let retryDelay = TimeAmount.milliseconds(10)
+    /// Changes of the in-flight count within this time are one message.
+    private static let inFlightDelay = TimeAmount.milliseconds(20)
+
+    private let path: String
+    private let descriptor: Int32
+    private let loop: any EventLoop
+    private var pending: [String] = []
+    private var retryScheduled = false
+    private var inFlight = 0
+    private var inFlightSent = 0
+    private var inFlightScheduled = false
+
+    /// nil when nobody wants to be notified.
+    init?(path: String?, loop: any EventLoop) {
+        guard let path, !path.isEmpty, let descriptor = System.openDatagramSocket() else { return nil }
+        self.path = path
+        self.descriptor = descriptor
+        self.loop = loop
+    }
+
+    func send(_ message: String) {
+        if pending.count >= Self.pendingLimit { pending.removeFirst() }
+        pending.append(message)
+        flush()
+    }
+
+    /// Says the number of requests in flight, soon.
+    func report(inFlight count: Int) {
+        inFlight = count
+        if inFlightScheduled { return }
+        inFlightScheduled = true
+        loop.assumeIsolated().scheduleTask(in: Self.inFlightDelay) {
+            self.inFlightScheduled = false
+            if self.inFlight == self.inFlightSent { return }
+            self.inFlightSent = self.inFlight
+            self.send("X_EIDER_IN_FLIGHT=\(self.inFlight)")
+        }
+    }
+
+    private func flush() {
+        while let message = pending.first {
+            let code = System.send(message, to: path, from: descriptor)
+            if System.isTemporary(code) { return retryLater() }
+            pending.removeFirst()
+        }
+    }
+
+    private func retryLater() {
+        if retryScheduled { return }
+        retryScheduled = true
+        loop.assumeIsolated().scheduleTask(in: Self.retryDelay) {
+            self.retryScheduled = false
+            self.flush()
+        }
+    }
+}

@@ -1,0 +1,111 @@
+import ControlServer
+import FleetConfig
+import Glibc
+import HealthServer
+import LinuxPlatform
+import Metrics
+import NIOCore
+import NIOPosix
+import StatusBoard
+import SupervisorCore
+import SupervisorRuntime
+import SystemdBridge
+
+/// One life of the daemon, from the lock to the last word.
+enum Daemon {
+    /// Supervises until the fleet is stopped or the daemon is to be replaced.
+    static func run(_ configuration: Configuration, path: String) throws -> Supervisor.Ending {
+        let spec = configuration.spec
+        // Before any thread starts: they inherit the mask.
+        let signals = try SignalDescriptor(Supervisor.signals)
+        try Signals.ignore(Signals.brokenPipe)
+        umask(0o022)
+        _ = try? OwnProcess.raiseDescriptorLimit()
+        try Directories.make(spec.node.runtimeDirectory, mode: 0o755)
+        try Directories.make(spec.node.stateDirectory, mode: 0o750)
+        let lock = try lockState(spec.node.stateDirectory)
+        let log = DaemonLog()
+        for warning in configuration.warnings + HostCheck.check(configuration) {
+            log.logNow(.warning, warning.description)
+        }
+        let supervisor = try Supervisor.make(
+            try supervisorConfiguration(configuration, path: path), shimProgram: try shimProgram(),
+            shimIsExternal: getenv("EIDER_SHIM").map { String(cString: $0) } == "systemd", log: log)
+        try supervisor.connect()
+        let edges: Edges
+        do {
+            edges = try Edges.start(supervisor, spec)
+        } catch {
+            supervisor.abandonEmptyShim()
+            throw error
+        }
+        let ending = try supervisor.run(signals: signals)
+        edges.stop()
+        supervisor.finish()
+        _ = lock.rawValue
+        return ending
+    }
+
+    /// One daemon per state directory. A daemon that is just dying is waited for, briefly.
+    private static func lockState(_ directory: String) throws -> FileLock {
+        let deadline = MonotonicClock.now().advanced(by: .seconds(1))
+        while true {
+            do throws(FileLock.Refusal) {
+                return try FileLock(path: directory + "/eiderd.lock")
+            } catch {
+                guard case .held(let pid, _) = error else { throw error }
+                if MonotonicClock.now() >= deadline {
+                    throw StartError(
+                        "cannot start: another eiderd (pid \(pid.map { String($0) } ?? "unknown")) runs with the state "
+                            + "directory \(directory); see: eiderctl status")
+                }
+                usleep(10_000)
+            }
+        }
+    }
+
+    /// The shim's program lies beside our own.
+    private static func shimProgram() throws -> String {
+        let own = try ExecutableLocation.current()
+        let directory = own[..<(own.lastIndex(of: "/") ?? own.startIndex)]
+        return directory + "/eider-shim"
+    }
+
+    private static func supervisorConfiguration(
+        _ configuration: Configuration, path: String
+    ) throws -> SupervisorConfiguration {
+        var environment: [String: String] = [:]
+        for entry in OwnProgram.environment() {
+            guard let sign = entry.firstIndex(of: "=") else { continue }
+            environment[String(entry[..<sign])] = String(entry[entry.index(after: sign)...])
+        }
+        return SupervisorConfiguration(
+            spec: configuration.spec, program: try ExecutableLocation.current(), configurationPath: path,
+            environment: environment, fileVariables: fileVariables(configuration.spec), version: Eiderd.version,
+            watchdogInterval: Systemd.watchdogInterval())
+    }
+
+    /// What the environment files say, read once: a start must not wait for a disk. A file that cannot be read was
+    /// named by the host check.
+    private static func fileVariables(_ spec: FleetSpec) -> [String: [EnvironmentVariable]] {
+        var variables: [String: [EnvironmentVariable]] = [:]
+        for service in spec.services {
+            for file in service.environmentFiles {
+                guard let bytes = try? SmallFile.read(file, limit: EnvironmentFile.sizeLimit),
+                    let parsed = try? EnvironmentFile.parse(bytes)
+                else { continue }
+                variables[service.name, default: []] += parsed
+            }
+        }
+        return variables
+    }
+}
+
+/// Why the daemon does not start. The text begins with "cannot".
+struct StartError: Error, CustomStringConvertible {
+    var description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}

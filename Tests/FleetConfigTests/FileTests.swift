@@ -1,0 +1,141 @@
+import SupervisorCore
+import Testing
+
+@testable import FleetConfig
+
+/// Files that cannot be read, and what several files mean together.
+@Suite struct FileTests {
+    static let problems: [(FileProblem, String)] = [
+        (.missing, "it does not exist; create it, or name another with --config"),
+        (.notPermitted, "it may not be read by this user; change its mode, or run as a user who may"),
+        (.isDirectory, "it is a directory; name the file in it, such as \(main)/eider.toml"),
+        (.notRegular, "it is not a regular file; use a regular file"),
+        (.tooLarge(limit: 4 << 20), "it has more than 4MiB; split it into files of services.d"),
+        (.system(5, "Input/output error"), "the system says \"Input/output error\" (errno 5); mend that and try again"),
+    ]
+
+    @Test(arguments: problems)
+    func unreadable(problem: FileProblem, text: String) {
+        var host = FakeHost()
+        host.problems[main] = problem
+        let result = ConfigurationLoader.load(path: main, host: host)
+        #expect(result.errors == " cannot read the file: " + text)
+    }
+
+    static let bytes: [([UInt8], String)] = [
+        (Array("a = 1\n\0".utf8), "2: cannot use a NUL byte; is this a text file?"),
+        (
+            Array("# x\n# y\n# ".utf8) + [0xFF, 0x0A],
+            "3: cannot use text that is not UTF-8; convert the file, for example with iconv"
+        ),
+        (Array("\na = \"\\u0000\"".utf8), "2: cannot use a NUL character in a text"),
+        (
+            Array(("a" + String(repeating: ".a", count: 20) + " = 1").utf8),
+            "1: cannot use a key of more than 16 parts"
+        ),
+        (
+            Array(("a = " + String(repeating: "[", count: 100)).utf8),
+            "1: cannot use values nested more than 32 deep"
+        ),
+    ]
+
+    @Test(arguments: bytes)
+    func badBytes(bytes: [UInt8], text: String) {
+        var host = FakeHost()
+        host.files[main] = bytes
+        #expect(ConfigurationLoader.load(path: main, host: host).errors == text)
+    }
+
+    static let syntax: [(String, String)] = [
+        (
+            "[services.a]\nx = 1\n[services.a]\n",
+            "3:1: cannot redefine existing table 'services.a' (in a table header); it is already defined on line 1"
+        ),
+        (
+            "[node]\nname = \"a\"\nname = \"b\"\n",
+            "3:8: cannot redefine existing string 'name' (in a key-value pair); "
+                + "it is already defined on line 2"
+        ),
+    ]
+
+    @Test(arguments: syntax)
+    func redefinition(text: String, error: String) {
+        #expect(load(text).errors == error)
+    }
+
+    @Test func syntaxErrorsHaveLineAndColumn() {
+        let errors = load("[node]\nname = \n").errors
+        #expect(errors.hasPrefix("2:8: cannot read this as TOML: "), "\(errors)")
+    }
+
+    @Test func carriageReturnsAndByteOrderMarkAreFine() throws {
+        let text = "\u{FEFF}[node]\r\nname = \"n\"\r\n[services.a]\r\ncommand = [\"/a\"]\r\nreplica = 1\r\n"
+        #expect(
+            load(text).errors == "5: services.a.replica: cannot use the key \"replica\"; did you mean \"replicas\"?"
+        )
+        let good = text.split(separator: "\r\n").dropLast().joined(separator: "\r\n")
+        #expect(try load(good).get().spec.node.name == "n")
+    }
+
+    @Test func servicesOfSeveralFilesComeInOrder() throws {
+        let host = FakeHost([
+            main: "[services.z]\ncommand = [\"/z\"]\n[services.m]\ncommand = [\"/m\"]\n[defaults]\nreplicas = 3",
+            "/etc/eider/services.d/20-b.toml": "[services.b]\ncommand = [\"/b\"]",
+            "/etc/eider/services.d/10-c.toml": "[services.c]\ncommand = [\"/c\"]\nafter = [\"z\"]",
+            "/etc/eider/services.d/README": "not TOML [[[",
+            "/etc/eider/services.d/.hidden.toml": "not TOML [[[",
+        ])
+        let configuration = try ConfigurationLoader.load(path: main, host: host).get()
+        #expect(configuration.spec.services.map(\.name) == ["z", "m", "c", "b"])
+        #expect(configuration.spec.services.map(\.replicas) == [3, 3, 3, 3])
+        #expect(
+            configuration.files == [main, "/etc/eider/services.d/10-c.toml", "/etc/eider/services.d/20-b.toml"]
+        )
+    }
+
+    @Test func filesInTheWorkingDirectory() throws {
+        let host = FakeHost([
+            "eider.toml": "", "services.d/a.toml": "[services.a]\ncommand = [\"/a\"]",
+        ])
+        #expect(try ConfigurationLoader.load(path: "eider.toml", host: host).get().spec.services.count == 1)
+    }
+
+    @Test func duplicatesAndForeignTablesNameBothPlaces() {
+        let host = FakeHost([
+            main: "\n[services.a]\ncommand = [\"/a\"]",
+            "/etc/eider/services.d/a.toml": "[node]\nname = \"x\"\n[services.a]\ncommand = [\"/b\"]",
+        ])
+        let directory = "/etc/eider/services.d"
+        let expected = """
+            \(directory)/a.toml:1: node: cannot use it here; a file in services.d holds only [services.NAME]
+            \(directory)/a.toml:3: services.a: cannot define the service again; it is already defined at \(main):2
+            """
+        #expect(ConfigurationLoader.load(path: main, host: host).errors == expected)
+    }
+
+    @Test func aBrokenFileDoesNotBlameTheOthers() {
+        let host = FakeHost([
+            main: "[services.a]\ncommand = [\"/a\"]\nafter = [\"b\"]\nreplicas = \"x\"",
+            "/etc/eider/services.d/b.toml": "[services.b\n",
+        ])
+        let lines = ConfigurationLoader.load(path: main, host: host).errors.split(separator: "\n")
+        #expect(lines.count == 2)
+        #expect(lines.first?.hasPrefix("4: services.a.replicas: ") == true)
+        #expect(lines.last?.hasPrefix("/etc/eider/services.d/b.toml:1:") == true)
+    }
+
+    @Test func realHostReadsFilesAndNamesProblems() {
+        let host = LinuxHost()
+        #expect(host.read("/proc/self/nonexistent", limit: 10) == .failure(.missing))
+        #expect(host.read("/", limit: 10) == .failure(.isDirectory))
+        #expect(host.read("/dev/null", limit: 10) == .failure(.notRegular))
+        #expect(host.read("/proc/self/status", limit: 10) == .failure(.tooLarge(limit: 10)))
+        #expect(host.facts(of: "/bin/sh") == .success(FileFacts(isDirectory: false, isExecutable: true)))
+        #expect(host.user("root") == .success(UserAccount(name: "root", uid: 0, gid: 0)))
+        #expect(host.user("no-such-user") == .success(nil))
+        #expect(host.group("root") == .success(0))
+        #expect(host.group("no-such-group") == .success(nil))
+        #expect(host.groups(of: UserAccount(name: "root", uid: 0, gid: 0), primary: 0).contains(0))
+        #expect(!host.hostName.isEmpty)
+    }
+}

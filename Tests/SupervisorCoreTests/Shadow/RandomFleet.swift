@@ -1,0 +1,41 @@
+import SupervisorCore
+
+extension SeededGenerator {
+    mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
+
+    mutating func pick<Element>(_ list: [Element]) -> Element? { list.randomElement(using: &self) }
+
+    mutating func pick<Element>(_ range: ClosedRange<Element>) -> Element where Element: FixedWidthInteger {
+        Element.random(in: range, using: &self)
+    }
+}
+
+extension FleetSpec {
+    /// A small fleet of every kind of service, by `generator`.
+    static func random(_ generator: inout SeededGenerator) -> FleetSpec {
+        var spec = FleetSpec()
+        spec.limits.concurrentStarts = generator.pick(1...4)
+        let names = ["a", "b", "c", "d", "e", "f"]
+        for position in 0..<generator.pick(1...names.count) {
+            var service = ServiceSpec(name: names[position], command: ["/bin/x"])
+            service.kind = generator.pick(ServiceSpec.Kind.allCases) ?? .simple
+            service.replicas = generator.chance(10) ? 0 : generator.pick(1...3)
+            service.critical = generator.chance(20)
+            service.after = names[..<position].filter { _ in generator.chance(30) }
+            service.restart.policy = generator.pick(ServiceSpec.Restart.Policy.allCases) ?? .always
+            if generator.chance(70) { service.restart.policy = .always }
+            service.restart.successExitCodes = generator.chance(20) ? [0, 3] : [0]
+            service.restart.backoffJitter = generator.pick([0, 0.2, 1]) ?? 0
+            service.restart.backoffInitial = generator.pick([.zero, .milliseconds(500), .seconds(2)]) ?? .zero
+            service.restart.stableAfter = generator.pick([.seconds(1), .seconds(60)]) ?? .zero
+            service.startupTimeout = .seconds(generator.pick(1...30))
+            service.stopGracePeriod = .seconds(generator.pick(1...20))
+            if generator.chance(40) {
+                service.liveness.watchdog = .seconds(generator.pick(1...60))
+                service.liveness.action = generator.chance(80) ? .restart : .report
+            }
+            spec.services.append(service)
+        }
+        return spec
+    }
+}
