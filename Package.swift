@@ -98,5 +98,43 @@ let package = Package(
             dependencies: ["LinuxPlatform", nioCore, nioPosix, nioHTTP1],
             swiftSettings: strict
         ),
+
+        // Tests: rooms of their own for each room above, the real kernel, and the real programs.
+        .testTarget(name: "SupervisorCoreTests", dependencies: ["SupervisorCore"], swiftSettings: strict),
+        .testTarget(name: "FleetConfigTests", dependencies: ["FleetConfig", "SupervisorCore"], swiftSettings: strict),
+        .testTarget(
+            name: "ShimProtocolTests", dependencies: ["ShimProtocol", "SupervisorCore"], swiftSettings: strict),
+        .testTarget(
+            name: "PlatformTests", dependencies: ["LinuxPlatform", "ShimProtocol", "SupervisorCore", "eider-shim"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "LogTests",
+            dependencies: ["SupervisorRuntime", "StatusBoard", "SupervisorCore", "LinuxPlatform", "CLinux"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "NotifyTests", dependencies: ["SupervisorRuntime", "SupervisorCore", "LinuxPlatform", "CLinux"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "MetricsTests", dependencies: ["Metrics", "StatusBoard", "SupervisorCore"], swiftSettings: strict),
+        .testTarget(
+            name: "HealthServerTests",
+            dependencies: [
+                "HealthServer", "Metrics", "StatusBoard", "SupervisorCore", nioCore, nioPosix, nioEmbedded,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlProtocolTests", dependencies: ["ControlProtocol", "StatusBoard", "SupervisorCore"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlServerTests",
+            dependencies: [
+                "ControlServer", "ControlProtocol", "StatusBoard", "SupervisorCore", nioCore, nioPosix, nioHTTP1,
+            ],
+            swiftSettings: strict),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["LinuxPlatform", "SupervisorCore", "eiderd", "eiderctl", "eider-shim", "eider-worker"],
+            swiftSettings: strict),
     ]
 )

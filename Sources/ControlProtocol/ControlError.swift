@@ -45,10 +45,13 @@ public struct ControlError: Error, Sendable, Equatable {
     public var json: [UInt8] {
         var writer = JSONWriter()
         writer.object { writer in
-            writer.member("error", object: { error in
-                error.member("code", code.rawValue)
-                error.member("message", message)
-            })
+            writer.member(
+                "error",
+                object: { error in
+                    error.member("code", code.rawValue)
+                    error.member("message", message)
+                }
+            )
         }
         return writer.bytes
     }

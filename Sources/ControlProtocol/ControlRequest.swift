@@ -36,8 +36,8 @@ public enum ControlRequest: Sendable, Equatable {
     /// It changes something, so only admins may ask it.
     public var acts: Bool {
         switch self {
-        case .command, .upgrade, .notImplemented: true
-        case .status, .why, .logs, .events, .version, .breakers: false
+        case .command, .upgrade: true
+        case .status, .why, .logs, .events, .version, .breakers, .notImplemented: false
         }
     }
 

@@ -7,7 +7,9 @@ struct Query {
         for pair in text.split(separator: "&") {
             if parameters.count == RequestLimits.parameters {
                 throw ControlError(
-                    .badRequest, "cannot take more than \(RequestLimits.parameters) query parameters")
+                    .badRequest,
+                    "cannot take more than \(RequestLimits.parameters) query parameters"
+                )
             }
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let name = try PercentCoding.decode(parts[0], plusIsSpace: true)
@@ -39,13 +41,16 @@ struct Query {
     }
 
     func number<Value: FixedWidthInteger>(
-        _ name: String, in range: ClosedRange<Value>, default fallback: Value
+        _ name: String,
+        in range: ClosedRange<Value>,
+        default fallback: Value
     ) throws(ControlError) -> Value {
         guard let text = try single(name) else { return fallback }
         guard let value = Value(text), range.contains(value) else {
             throw ControlError(
                 .badRequest,
-                "cannot use \(name)=\"\(text.clipped(40))\"; use a number from \(range.lowerBound) to \(range.upperBound)")
+                "cannot use \(name)=\"\(text.clipped(40))\"; use a number from \(range.lowerBound) to \(range.upperBound)"
+            )
         }
         return value
     }
@@ -74,7 +79,10 @@ enum PercentCoding {
             switch byte {
             case UInt8(ascii: "%"):
                 guard let high = rest.next().flatMap(hex), let low = rest.next().flatMap(hex) else {
-                    throw ControlError(.badRequest, "cannot decode the request: \"%\" must be followed by two hex digits")
+                    throw ControlError(
+                        .badRequest,
+                        "cannot decode the request: \"%\" must be followed by two hex digits"
+                    )
                 }
                 bytes.append(high << 4 | low)
             case UInt8(ascii: "+") where plusIsSpace: bytes.append(UInt8(ascii: " "))

@@ -1,4 +1,4 @@
-public import SupervisorCore
+import SupervisorCore
 
 /// Turns method, path and query into a request. Pure; the only place that knows the paths.
 public enum RequestRouter {
@@ -46,7 +46,8 @@ public enum RequestRouter {
         ControlError(
             .notFound,
             "cannot find \(path.clipped(80)); paths are /v1/status, /v1/why, /v1/services/NAME[/INDEX][/VERB], "
-                + "/v1/start, /v1/stop, /v1/restart, /v1/logs, /v1/events, /v1/breakers, /v1/version and /v1/upgrade")
+                + "/v1/start, /v1/stop, /v1/restart, /v1/logs, /v1/events, /v1/breakers, /v1/version and /v1/upgrade"
+        )
     }
 
     private static func later(method: String, path: [String]) throws(ControlError) -> ControlRequest? {
@@ -61,8 +62,10 @@ public enum RequestRouter {
 
     static func methodNotAllowed(_ method: String, allow: [String]) -> ControlError {
         ControlError(
-            .methodNotAllowed, "cannot \(method.clipped(20)) this path; it takes \(allow.joined(separator: ", "))",
-            allow: allow)
+            .methodNotAllowed,
+            "cannot \(method.clipped(20)) this path; it takes \(allow.joined(separator: ", "))",
+            allow: allow
+        )
     }
 }
 
@@ -125,7 +128,8 @@ private struct Route {
 
     /// A request that only looks, at the target in the path or in `?target=`, or at the node.
     private func look(
-        _ rest: [String], _ make: (Target?) -> ControlRequest
+        _ rest: [String],
+        _ make: (Target?) -> ControlRequest
     ) throws(ControlError) -> ControlRequest? {
         if rest.count > 2 { return nil }
         try only("GET")
@@ -143,7 +147,8 @@ private struct Route {
     }
 
     private func stream(
-        _ rest: [String], pastOfFollower: Int
+        _ rest: [String],
+        pastOfFollower: Int
     ) throws(ControlError) -> ControlRequest.Stream? {
         if rest.count > 2 { return nil }
         try only("GET")
@@ -152,12 +157,17 @@ private struct Route {
         let past = follow ? pastOfFollower : RequestLimits.defaultLines
         let after = try query.single("after") == nil ? nil : query.number("after", in: 0...UInt64.max, default: 0)
         let lines = try query.number(
-            "lines", in: 0...RequestLimits.lines, default: after == nil ? past : RequestLimits.lines)
+            "lines",
+            in: 0...RequestLimits.lines,
+            default: after == nil ? past : RequestLimits.lines
+        )
         return ControlRequest.Stream(target: try lookTarget(rest), lines: lines, after: after, follow: follow)
     }
 
     private func command(
-        _ verb: String, _ targets: [Target], extra: [String]
+        _ verb: String,
+        _ targets: [Target],
+        extra: [String]
     ) throws(ControlError) -> ControlRequest {
         if verb == "signal" {
             try query.allow(only: ["signal", "wait"] + extra)
@@ -196,7 +206,9 @@ private struct Route {
     private static func parse(_ text: String) throws(ControlError) -> Target {
         if let target = Target(text) { return target }
         throw ControlError(
-            .badRequest, "cannot use \"\(text.clipped(80))\" as a target; use SERVICE or SERVICE/INDEX, index from 0")
+            .badRequest,
+            "cannot use \"\(text.clipped(80))\" as a target; use SERVICE or SERVICE/INDEX, index from 0"
+        )
     }
 
     private var noTarget: ControlError {
@@ -233,7 +245,9 @@ private struct Route {
         let name = String(text.map { $0 == " " ? "+" : $0 })
         if let signal = SignalNumber(name: name) { return signal }
         throw ControlError(
-            .badRequest, "cannot send \"\(text.clipped(40))\": there is no such signal; use a name such as SIGHUP")
+            .badRequest,
+            "cannot send \"\(text.clipped(40))\": there is no such signal; use a name such as SIGHUP"
+        )
     }
 }
 

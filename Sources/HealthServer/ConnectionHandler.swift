@@ -148,7 +148,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
             context.flush()
         }
         guard phase == .reading, !paused else { return }
-        if inputClosed { inputEnded(context) } else if readWanted {
+        if inputClosed {
+            inputEnded(context)
+        } else if readWanted {
             readWanted = false
             context.read()
         }

@@ -62,18 +62,21 @@ struct HealthRenderer {
             writer.member("version", version)
             writer.member("intent", fleet.node.intent.rawValue)
             writer.member("first_start_finished", fleet.node.firstStartFinished)
-            writer.member("services", array: { writer in
-                for service in fleet.services.prefix(limits.verboseEntries) {
-                    let verdict = Verdict.service(service)
-                    writer.object { writer in
-                        writer.member("name", service.name)
-                        head(&writer, verdict)
-                        writer.member("ready", service.ready)
-                        writer.member("desired", service.desired)
-                        writer.member("reason", ifPresent: verdict.reason)
+            writer.member(
+                "services",
+                array: { writer in
+                    for service in fleet.services.prefix(limits.verboseEntries) {
+                        let verdict = Verdict.service(service)
+                        writer.object { writer in
+                            writer.member("name", service.name)
+                            head(&writer, verdict)
+                            writer.member("ready", service.ready)
+                            writer.member("desired", service.desired)
+                            writer.member("reason", ifPresent: verdict.reason)
+                        }
                     }
                 }
-            })
+            )
             omitted(fleet.services.count, &writer)
         }
     }
@@ -135,19 +138,22 @@ struct HealthRenderer {
     private func details(of service: ServiceStatus, _ writer: inout JSONWriter, _ snapshot: StatusBoard.Snapshot) {
         writer.member("breaker", service.breaker)
         writer.member("critical", service.critical)
-        writer.member("instances", array: { writer in
-            for instance in service.instances.prefix(limits.verboseEntries) {
-                let verdict = Verdict.instance(instance)
-                writer.object { writer in
-                    writer.member("name", instance.id.description)
-                    head(&writer, verdict)
-                    writer.member("ready", instance.ready)
-                    writer.member("since", time(instance.since, snapshot))
-                    writer.member("reason", ifPresent: verdict.reason)
-                    details(of: instance, &writer, snapshot)
+        writer.member(
+            "instances",
+            array: { writer in
+                for instance in service.instances.prefix(limits.verboseEntries) {
+                    let verdict = Verdict.instance(instance)
+                    writer.object { writer in
+                        writer.member("name", instance.id.description)
+                        head(&writer, verdict)
+                        writer.member("ready", instance.ready)
+                        writer.member("since", time(instance.since, snapshot))
+                        writer.member("reason", ifPresent: verdict.reason)
+                        details(of: instance, &writer, snapshot)
+                    }
                 }
             }
-        })
+        )
         omitted(service.instances.count, &writer)
     }
 
@@ -159,15 +165,18 @@ struct HealthRenderer {
         if let next = instance.nextStartAt { writer.member("next_start_at", time(next, snapshot)) }
         writer.member("in_flight", ifPresent: instance.inFlight)
         if let exit = instance.lastExit {
-            writer.member("last_exit", object: { writer in
-                switch exit.outcome {
-                case .status(.code(let code)): writer.member("code", code)
-                case .status(.signal(let signal, coreDumped: _)): writer.member("signal", signal.description)
-                case .spawnFailed: break
+            writer.member(
+                "last_exit",
+                object: { writer in
+                    switch exit.outcome {
+                    case .status(.code(let code)): writer.member("code", code)
+                    case .status(.signal(let signal, coreDumped: _)): writer.member("signal", signal.description)
+                    case .spawnFailed: break
+                    }
+                    writer.member("cause", exit.cause.rawValue)
+                    writer.member("at", time(exit.at, snapshot))
                 }
-                writer.member("cause", exit.cause.rawValue)
-                writer.member("at", time(exit.at, snapshot))
-            })
+            )
         }
     }
 
@@ -205,18 +214,33 @@ struct HealthRenderer {
         let line = line ?? (verdict.status == .fail ? verdict.failure : "ok")
         let verbose = (details + [line]).joined(separator: "\n") + "\n"
         return answers(
-            verdict, AnswerHead.text, routing: routing, plain: Array(line.utf8), verbose: Array(verbose.utf8))
+            verdict,
+            AnswerHead.text,
+            routing: routing,
+            plain: Array(line.utf8),
+            verbose: Array(verbose.utf8)
+        )
     }
 
     private func answers(
-        _ verdict: Verdict, _ type: String, routing: Bool, plain: [UInt8], verbose: [UInt8]
+        _ verdict: Verdict,
+        _ type: String,
+        routing: Bool,
+        plain: [UInt8],
+        verbose: [UInt8]
     ) -> AnswerSet {
         func head(_ code: Int) -> AnswerHead {
             AnswerHead(
-                code: code, contentType: type, state: verdict.state, verdict: routing ? verdict.status : nil)
+                code: code,
+                contentType: type,
+                state: verdict.state,
+                verdict: routing ? verdict.status : nil
+            )
         }
         var set = AnswerSet(
-            plain: Answer(head(verdict.code), body: plain), verbose: Answer(head(verdict.code), body: verbose))
+            plain: Answer(head(verdict.code), body: plain),
+            verbose: Answer(head(verdict.code), body: verbose)
+        )
         if routing, verdict.state == .draining {
             set.drainPlain = Answer(head(404), body: plain)
             set.drainVerbose = Answer(head(404), body: verbose)

@@ -31,7 +31,10 @@ public final class HealthServer: Sendable {
     public let agentAddresses: [SocketAddress]
 
     private init(
-        loop: any EventLoop, service: NIOLoopBound<HealthService>, sweeps: RepeatedTask, channels: [any Channel],
+        loop: any EventLoop,
+        service: NIOLoopBound<HealthService>,
+        sweeps: RepeatedTask,
+        channels: [any Channel],
         agentChannels: [any Channel]
     ) {
         self.loop = loop
@@ -56,14 +59,25 @@ public final class HealthServer: Sendable {
     ///     while nothing is published.
     /// - Returns: fails with `HealthServerError` when one of the listeners cannot be served; then none is.
     public static func start(
-        listeners: [CInt], agentListeners: [CInt] = [], board: StatusBoard, version: String, loop: any EventLoop,
-        clock: @escaping @Sendable () -> MonotonicInstant, heartbeatLimit: Duration = .seconds(5),
-        limits: HealthLimits = HealthLimits(), processFigures: @escaping @Sendable () -> ProcessFigures? = { nil }
+        listeners: [CInt],
+        agentListeners: [CInt] = [],
+        board: StatusBoard,
+        version: String,
+        loop: any EventLoop,
+        clock: @escaping @Sendable () -> MonotonicInstant,
+        heartbeatLimit: Duration = .seconds(5),
+        limits: HealthLimits = HealthLimits(),
+        processFigures: @escaping @Sendable () -> ProcessFigures? = { nil }
     ) -> EventLoopFuture<HealthServer> {
         loop.flatSubmit {
             let service = HealthService(
-                board: board, version: version, clock: clock, heartbeatLimit: heartbeatLimit, limits: limits,
-                processFigures: processFigures)
+                board: board,
+                version: version,
+                clock: clock,
+                heartbeatLimit: heartbeatLimit,
+                limits: limits,
+                processFigures: processFigures
+            )
             let bound = NIOLoopBound(service, eventLoop: loop)
             board.observe { loop.execute { bound.value.refresh() } }
             // Something may have been published between the first rendering and now.
@@ -84,18 +98,26 @@ public final class HealthServer: Sendable {
                     bound.value.sweep()
                 }
                 return HealthServer(
-                    loop: loop, service: bound, sweeps: sweeps, channels: Array(channels.prefix(web.count)),
-                    agentChannels: Array(channels.dropFirst(web.count)))
+                    loop: loop,
+                    service: bound,
+                    sweeps: sweeps,
+                    channels: Array(channels.prefix(web.count)),
+                    agentChannels: Array(channels.dropFirst(web.count))
+                )
             }
         }
     }
 
     private static func listen(
-        _ descriptor: CInt, _ service: NIOLoopBound<HealthService>, _ loop: any EventLoop,
+        _ descriptor: CInt,
+        _ service: NIOLoopBound<HealthService>,
+        _ loop: any EventLoop,
         _ makeHandler: @escaping @Sendable (HealthService) -> any ChannelHandler
     ) -> EventLoopFuture<any Channel> {
         let waterMark = ChannelOptions.Types.WriteBufferWaterMark(
-            low: service.value.limits.unreadAnswerBytes / 4, high: service.value.limits.unreadAnswerBytes)
+            low: service.value.limits.unreadAnswerBytes / 4,
+            high: service.value.limits.unreadAnswerBytes
+        )
         return ServerBootstrap(group: loop)
             .serverChannelOption(.maxMessagesPerRead, value: 16)
             .serverChannelInitializer { channel in

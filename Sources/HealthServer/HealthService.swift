@@ -51,8 +51,12 @@ final class HealthService {
     let keepAliveField = ByteBuffer(string: "Connection: keep-alive\r\n")
 
     init(
-        board: StatusBoard, version: String, clock: @escaping @Sendable () -> MonotonicInstant,
-        heartbeatLimit: Duration, limits: HealthLimits, processFigures: @escaping @Sendable () -> ProcessFigures?
+        board: StatusBoard,
+        version: String,
+        clock: @escaping @Sendable () -> MonotonicInstant,
+        heartbeatLimit: Duration,
+        limits: HealthLimits,
+        processFigures: @escaping @Sendable () -> ProcessFigures?
     ) {
         self.board = board
         self.clock = clock
@@ -97,7 +101,8 @@ final class HealthService {
             notFound: renderer.plain(404, "cannot find this path or service", state),
             notAllowed: renderer.plain(405, "cannot change anything here; use GET, HEAD or OPTIONS", state),
             malformedPath: renderer.plain(400, Rejection.target.explanation, state),
-            rejections: Rejection.allCases.map { renderer.plain($0.code, $0.explanation, state) })
+            rejections: Rejection.allCases.map { renderer.plain($0.code, $0.explanation, state) }
+        )
     }
 
     private func renderNode(_ snapshot: StatusBoard.Snapshot) {
@@ -177,7 +182,9 @@ final class HealthService {
 
     /// A path that is not byte for byte one of ours: encoded, in absolute form, `*`, or unknown.
     private func replyToUnusual(
-        _ target: UnsafeRawBufferPointer, _ method: ParsedRequest.Method, _ options: RequestOptions
+        _ target: UnsafeRawBufferPointer,
+        _ method: ParsedRequest.Method,
+        _ options: RequestOptions
     ) -> Reply {
         if target.elementsEqual("*".utf8), method == .options { return reply(Slot.node.rawValue, method, options) }
         guard let path = Self.originForm(target) else { return fixed.malformedPath.reply(to: method) }
@@ -215,8 +222,11 @@ final class HealthService {
             return metrics.answer
         }
         let text = MetricsText.render(
-            snapshot, version: renderer.version,
-            health: counters.figures(openConnections: connections.count), process: processFigures())
+            snapshot,
+            version: renderer.version,
+            health: counters.figures(openConnections: connections.count),
+            process: processFigures()
+        )
         let head = AnswerHead(code: 200, contentType: MetricsText.contentType, state: snapshot.fleet.node.state)
         let answer = Answer(head, body: text)
         metrics = (answer, snapshot.version, now)
@@ -276,11 +286,15 @@ final class HealthService {
     func sweep() {
         tick &+= 1
         let limits = ConnectionHandler.TickLimits(
-            idle: ticks(limits.idle), request: ticks(limits.request), stalled: ticks(limits.stalled),
-            lingering: ticks(limits.lingering))
+            idle: ticks(limits.idle),
+            request: ticks(limits.request),
+            stalled: ticks(limits.stalled),
+            lingering: ticks(limits.lingering)
+        )
         for handler in Array(connections.values) { handler.check(tick, limits) }
-        let agentLimits = (life: ticks(self.limits.agentConnection), silence: ticks(self.limits.agentSilence))
-        for handler in Array(agents.values) { handler.check(tick, life: agentLimits.life, silence: agentLimits.silence) }
+        let life = ticks(self.limits.agentConnection)
+        let silence = ticks(self.limits.agentSilence)
+        for handler in Array(agents.values) { handler.check(tick, life: life, silence: silence) }
         let snapshot = board.snapshot
         note(snapshot)
         if (snapshot.wallClockOffset &- renderedOffset).magnitude > 1_000_000_000 { rebuild(snapshot) }

@@ -108,7 +108,10 @@ struct RequestParser {
     }
 
     private func headerFields(
-        _ bytes: UnsafeRawBufferPointer, _ line: RequestLine, from start: Int, _ end: Int
+        _ bytes: UnsafeRawBufferPointer,
+        _ line: RequestLine,
+        from start: Int,
+        _ end: Int
     ) -> Outcome {
         var fields = Fields()
         var position = start
@@ -134,8 +137,14 @@ struct RequestParser {
         let persistent = wanted && body != nil
         return .request(
             ParsedRequest(
-                method: line.method, target: line.target, persistent: persistent, saysConnection: persistent != modern,
-                body: body, length: length))
+                method: line.method,
+                target: line.target,
+                persistent: persistent,
+                saysConnection: persistent != modern,
+                body: body,
+                length: length
+            )
+        )
     }
 
     // MARK: Lines
@@ -174,8 +183,11 @@ struct RequestParser {
         }
         return .value(
             RequestLine(
-                method: self.method(bytes, method), target: target,
-                minorVersion: bytes[version &+ 7] &- UInt8(ascii: "0")))
+                method: self.method(bytes, method),
+                target: target,
+                minorVersion: bytes[version &+ 7] &- UInt8(ascii: "0")
+            )
+        )
     }
 
     private static func method(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>) -> ParsedRequest.Method {
@@ -186,7 +198,9 @@ struct RequestParser {
     }
 
     private static func matches(
-        _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>, _ text: StaticString
+        _ bytes: UnsafeRawBufferPointer,
+        _ range: Range<Int>,
+        _ text: StaticString
     ) -> Bool {
         guard range.count == text.utf8CodeUnitCount else { return false }
         var offset = 0
@@ -201,7 +215,9 @@ struct RequestParser {
 
     /// Whether the bytes are `text`, which is in lower case, in any case of letters.
     private static func matchesIgnoringCase(
-        _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>, _ text: StaticString
+        _ bytes: UnsafeRawBufferPointer,
+        _ range: Range<Int>,
+        _ text: StaticString
     ) -> Bool {
         guard range.count == text.utf8CodeUnitCount else { return false }
         var offset = 0
@@ -213,7 +229,9 @@ struct RequestParser {
     }
 
     private static func field(
-        _ bytes: UnsafeRawBufferPointer, _ line: Range<Int>, _ fields: inout Fields
+        _ bytes: UnsafeRawBufferPointer,
+        _ line: Range<Int>,
+        _ fields: inout Fields
     ) -> Rejection? {
         var position = line.lowerBound
         while position < line.upperBound, bytes[position].isTokenCharacter { position &+= 1 }
@@ -235,7 +253,10 @@ struct RequestParser {
     }
 
     private static func note(
-        _ bytes: UnsafeRawBufferPointer, _ name: Range<Int>, _ value: Range<Int>, _ fields: inout Fields
+        _ bytes: UnsafeRawBufferPointer,
+        _ name: Range<Int>,
+        _ value: Range<Int>,
+        _ fields: inout Fields
     ) -> Rejection? {
         switch name.count {
         case 4 where matchesIgnoringCase(bytes, name, "host"):

@@ -55,7 +55,9 @@ struct ServerCounters {
         HealthFigures(
             requests: zip(Self.codes, requests).map { (code: $0, count: $1) },
             closedConnections: CloseKind.allCases.map { (kind: "\($0)", count: closed[$0.rawValue]) },
-            openConnections: openConnections, acceptFailures: acceptFailures,
-            agentAnswers: agentAnswers)
+            openConnections: openConnections,
+            acceptFailures: acceptFailures,
+            agentAnswers: agentAnswers
+        )
     }
 }

@@ -38,7 +38,9 @@ struct Verdict: Equatable {
     /// May the service be routed to?
     static func service(_ service: ServiceStatus) -> Verdict {
         var verdict = make(serves: service.routable, service.state, service.reason)
-        if verdict.status == .fail, verdict.reason == nil, service.ready == 0 { verdict.reason = "no instance is ready" }
+        if verdict.status == .fail, verdict.reason == nil, service.ready == 0 {
+            verdict.reason = "no instance is ready"
+        }
         return verdict
     }
 
@@ -61,8 +63,10 @@ struct Verdict: Equatable {
     static func startup(_ node: NodeStatus) -> Verdict {
         let finished = node.firstStartFinished
         return Verdict(
-            status: finished ? .pass : .fail, state: node.state,
-            reason: finished ? nil : "the first start has not finished")
+            status: finished ? .pass : .fail,
+            state: node.state,
+            reason: finished ? nil : "the first start has not finished"
+        )
     }
 
     private static func aspect(_ service: ServiceStatus, holds: Bool, otherwise reason: String) -> Verdict {

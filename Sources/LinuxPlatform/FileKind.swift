@@ -30,6 +30,13 @@ public enum FileKind {
     /// A regular file that we may execute.
     public static func isExecutable(_ path: String) -> Bool { type(path) == S_IFREG && access(path, X_OK) == 0 }
 
+    /// - Throws: when we may not write to the file.
+    public static func requireWritable(_ path: String) throws(SystemError) {
+        guard faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0 else {
+            throw SystemError(call: "write to", errno: errno, path: path)
+        }
+    }
+
     private static func type(_ path: String) -> mode_t? {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }

@@ -54,8 +54,11 @@ public struct HealthFigures: Sendable, Equatable {
     public var agentAnswers: UInt64
 
     public init(
-        requests: [(code: Int, count: UInt64)] = [], closedConnections: [(kind: String, count: UInt64)] = [],
-        openConnections: Int = 0, acceptFailures: UInt64 = 0, agentAnswers: UInt64 = 0
+        requests: [(code: Int, count: UInt64)] = [],
+        closedConnections: [(kind: String, count: UInt64)] = [],
+        openConnections: Int = 0,
+        acceptFailures: UInt64 = 0,
+        agentAnswers: UInt64 = 0
     ) {
         self.requests = requests
         self.closedConnections = closedConnections

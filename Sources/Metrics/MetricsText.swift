@@ -24,7 +24,9 @@ public enum MetricsText {
     ///   - health: the health server's own figures.
     ///   - process: the daemon's process, where it could be read.
     public static func render(
-        _ snapshot: StatusBoard.Snapshot, version: String, health: HealthFigures = HealthFigures(),
+        _ snapshot: StatusBoard.Snapshot,
+        version: String,
+        health: HealthFigures = HealthFigures(),
         process: ProcessFigures? = nil
     ) -> [UInt8] {
         var writer = ExpositionWriter()
@@ -85,7 +87,10 @@ public enum MetricsText {
         let started = instances.compactMap { entry in entry.status.startedAt.map { (entry.labels, $0) } }
         if !started.isEmpty {
             writer.family(
-                "eider_instance_start_time_seconds", .gauge, "When the present process was started, since 1970.")
+                "eider_instance_start_time_seconds",
+                .gauge,
+                "When the present process was started, since 1970."
+            )
             for (labels, start) in started { writer.sample(labels, Double(snapshot.wallClock(start)) / 1e9) }
         }
         let busy = instances.compactMap { entry in entry.status.inFlight.map { (entry.labels, $0) } }
@@ -101,27 +106,49 @@ public enum MetricsText {
 
     private static func daemon(_ counters: StatusBoard.Counters, _ writer: inout ExpositionWriter) {
         writer.family(
-            "eider_loop_delay_seconds", .gauge, "Longest recent time that one turn of the supervision loop took.")
+            "eider_loop_delay_seconds",
+            .gauge,
+            "Longest recent time that one turn of the supervision loop took."
+        )
         writer.sample([], counters.loopDelaySeconds)
         writer.family(
-            "eider_stale_callbacks_total", .counter, "Callbacks of an older generation that were dropped.")
+            "eider_stale_callbacks_total",
+            .counter,
+            "Callbacks of an older generation that were dropped."
+        )
         writer.sample([], counters.staleCallbacks)
         writer.family("eider_spawn_failures_total", .counter, "Processes that could not be started.")
         writer.sample([], counters.spawnFailures)
         labelled(
-            counters.notifyDropped, "eider_notify_dropped_total", "reason", "Messages from workers that were refused.",
-            &writer)
+            counters.notifyDropped,
+            "eider_notify_dropped_total",
+            "reason",
+            "Messages from workers that were refused.",
+            &writer
+        )
         labelled(
-            counters.logBytes, "eider_log_bytes_total", "service", "Bytes of workers' output that were read.",
-            &writer)
+            counters.logBytes,
+            "eider_log_bytes_total",
+            "service",
+            "Bytes of workers' output that were read.",
+            &writer
+        )
         labelled(
-            counters.logBytesDropped, "eider_log_dropped_bytes_total", "service",
-            "Bytes of workers' output that were dropped.", &writer)
+            counters.logBytesDropped,
+            "eider_log_dropped_bytes_total",
+            "service",
+            "Bytes of workers' output that were dropped.",
+            &writer
+        )
     }
 
     /// In the order of the label's values, so that two scrapes are comparable line by line.
     private static func labelled(
-        _ values: [String: UInt64], _ name: String, _ label: String, _ help: String, _ writer: inout ExpositionWriter
+        _ values: [String: UInt64],
+        _ name: String,
+        _ label: String,
+        _ help: String,
+        _ writer: inout ExpositionWriter
     ) {
         if values.isEmpty { return }
         writer.family(name, .counter, help)
@@ -132,8 +159,10 @@ public enum MetricsText {
         writer.family("eider_health_connections", .gauge, "Connections to the health port that are open now.")
         writer.sample([], health.openConnections)
         writer.family(
-            "eider_health_accept_failures_total", .counter,
-            "Times that no connection could be accepted for want of descriptors or memory.")
+            "eider_health_accept_failures_total",
+            .counter,
+            "Times that no connection could be accepted for want of descriptors or memory."
+        )
         writer.sample([], health.acceptFailures)
         writer.family("eider_health_agent_answers_total", .counter, "Answers of the HAProxy agent port.")
         writer.sample([], health.agentAnswers)
@@ -143,8 +172,10 @@ public enum MetricsText {
         }
         if !health.closedConnections.isEmpty {
             writer.family(
-                "eider_health_connections_closed_total", .counter,
-                "Ended connections to the health port by the way they ended.")
+                "eider_health_connections_closed_total",
+                .counter,
+                "Ended connections to the health port by the way they ended."
+            )
             for (kind, count) in health.closedConnections { writer.sample([("kind", kind)], count) }
         }
     }
@@ -168,7 +199,10 @@ public enum MetricsText {
         }
         if let start = process.startTime {
             writer.family(
-                "process_start_time_seconds", .gauge, "Start time of the process since unix epoch in seconds.")
+                "process_start_time_seconds",
+                .gauge,
+                "Start time of the process since unix epoch in seconds."
+            )
             writer.sample([], start)
         }
     }

@@ -90,7 +90,10 @@ final class RequestHandler: ChannelInboundHandler {
     }
 
     private func answer(
-        _ status: HTTPResponseStatus, _ text: String, extra: [(String, String)] = [], then: (() -> Void)? = nil
+        _ status: HTTPResponseStatus,
+        _ text: String,
+        extra: [(String, String)] = [],
+        then: (() -> Void)? = nil
     ) {
         // A client that left has been counted already.
         guard let context, let head else { return }

@@ -1,4 +1,8 @@
 import Glibc
+import Synchronization
+
+/// Where the signal handler writes: it may look at nothing else.
+private let signalPipe = Atomic<Int32>(-1)
 
 /// The system calls of this program.
 enum System {
@@ -54,7 +58,7 @@ enum System {
         }
     }
 
-    /// Does nothing for ever, as a worker in a deadlock does. Signals that are blocked stay so: only SIGKILL helps.
+    /// Does nothing for ever, as a worker in a deadlock does. SIGTERM is taken and forgotten: only SIGKILL helps.
     static func hang() -> Never {
         while true { pause() }
     }
@@ -63,16 +67,24 @@ enum System {
         _ = signal(SIGTERM, SIG_IGN)
     }
 
-    /// Blocks SIGTERM and SIGINT and gives a descriptor that they are read from; nil with `errno` set on failure.
+    /// Catches SIGTERM and SIGINT and gives a descriptor that has one byte for each; nil with `errno` set on failure.
+    /// (Swift's Glibc has neither signalfd nor pipe2.)
     static func openSignals(ignoringTermination: Bool) -> Int32? {
         _ = signal(SIGPIPE, SIG_IGN)
-        var set = sigset_t()
-        sigemptyset(&set)
-        sigaddset(&set, SIGINT)
-        if ignoringTermination { ignoreTermination() } else { sigaddset(&set, SIGTERM) }
-        sigprocmask(SIG_BLOCK, &set, nil)
-        let descriptor = signalfd(-1, &set, Int32(SFD_CLOEXEC.rawValue) | Int32(SFD_NONBLOCK.rawValue))
-        return descriptor < 0 ? nil : descriptor
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { return nil }
+        for end in ends {
+            closeOnExec(end)
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+        }
+        signalPipe.store(ends[1], ordering: .relaxed)
+        let handler: @convention(c) (Int32) -> Void = { number in
+            var byte = UInt8(truncatingIfNeeded: number)
+            _ = Glibc.write(signalPipe.load(ordering: .relaxed), &byte, 1)
+        }
+        _ = signal(SIGINT, handler)
+        _ = signal(SIGTERM, ignoringTermination ? SIG_IGN : handler)
+        return ends[0]
     }
 
     /// Keeps a passed descriptor from the program's own children.
@@ -105,9 +117,10 @@ enum System {
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
         let length = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count)
         let message = Array(text.utf8)
+        let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
         let sent = withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                sendto(descriptor, message, message.count, Int32(MSG_DONTWAIT.rawValue | MSG_NOSIGNAL.rawValue), $0, length)
+                sendto(descriptor, message, message.count, flags, $0, length)
             }
         }
         return sent < 0 ? errno : 0

@@ -13,6 +13,8 @@ final class Worker {
     private(set) var isStopping = false
     /// Requests taken and not yet answered.
     private var inFlight = 0
+    /// Lines of `--log-flood` written so far.
+    private var floodLines = 0
 
     init(options: WorkerOptions, loop: any EventLoop) {
         self.options = options
@@ -38,11 +40,11 @@ final class Worker {
 
     func setStatus(_ text: String) {
         // A newline would begin another assignment of the protocol.
-        let line = String(text.unicodeScalars.prefix(256).map { $0.value < 32 ? " " : Character($0) })
+        let line = String(text.prefix(256).map { $0.isNewline ? " " : $0 })
         notifier?.send("STATUS=\(line)")
     }
 
-    private func repeatTask(every interval: TimeAmount, _ body: @escaping (Worker) -> Void) {
+    private func repeatTask(every interval: TimeAmount, _ body: @escaping @Sendable (Worker) -> Void) {
         let bound = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in body(bound.value) }
     }
@@ -184,16 +186,15 @@ extension Worker {
 
     private func startFlood(_ perSecond: Int) {
         let began = NIODeadline.now()
-        var written = 0
-        loop.assumeIsolated().scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(10)) { _ in
+        repeatTask(every: .milliseconds(10)) { worker in
             let elapsed = (NIODeadline.now() - began).nanoseconds
             let due = Int(elapsed / 1_000) * perSecond / 1_000_000
             // One piece per turn, so that the loop still answers when the flood cannot be kept up.
-            let end = min(due, written + max(1, perSecond / 20))
+            let end = min(due, worker.floodLines + max(1, perSecond / 20))
             var lines = ""
-            while written < end {
-                written += 1
-                lines += "flood line \(written) of \(self.options.name)\n"
+            while worker.floodLines < end {
+                worker.floodLines += 1
+                lines += "flood line \(worker.floodLines) of \(worker.options.name)\n"
             }
             if !lines.isEmpty { System.say(String(lines.dropLast())) }
         }

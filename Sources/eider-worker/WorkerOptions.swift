@@ -127,7 +127,8 @@ struct WorkerOptions {
     }
 
     private mutating func readValue(
-        _ name: String, _ value: () throws(UsageError) -> String
+        _ name: String,
+        _ value: () throws(UsageError) -> String
     ) throws(UsageError) {
         switch name {
         case "--host": host = try value()
@@ -157,7 +158,8 @@ extension WorkerOptions {
     static func number(_ text: String, _ name: String, _ range: ClosedRange<Int>) throws(UsageError) -> Int {
         guard let number = Int(text), range.contains(number) else {
             throw UsageError(
-                "cannot use \(name) \(text): use a number from \(range.lowerBound) to \(range.upperBound)")
+                "cannot use \(name) \(text): use a number from \(range.lowerBound) to \(range.upperBound)"
+            )
         }
         return number
     }

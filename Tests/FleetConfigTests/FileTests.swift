@@ -63,9 +63,40 @@ import Testing
         #expect(load(text).errors == error)
     }
 
-    @Test func syntaxErrorsHaveLineAndColumn() {
-        let errors = load("[node]\nname = \n").errors
-        #expect(errors.hasPrefix("2:8: cannot read this as TOML: "), "\(errors)")
+    /// Some are said by the parser, and some before it, because it would abort.
+    static let wrong: [(String, String)] = [
+        ("[node]\nname = \n", "2:8: cannot read this as TOML: a value is missing here"),
+        ("a = [1, }", "1:9: cannot read this as TOML: a value is missing here"),
+        ("a = [,]", "1:6: cannot read this as TOML: a value is missing here"),
+        ("[ # x\n", "1:3: cannot read this as TOML: a table header needs a name, such as [services.auth]"),
+        ("a = +", "1:5: cannot read this as TOML: \"+\" is no value of TOML; a text needs quotes"),
+        ("é = 1\nname = host-a # x", "1:1: cannot read this as TOML: "),
+        ("name = host-a # x", "1:8: cannot read this as TOML: \"host-a\" is no value of TOML; a text needs quotes"),
+        ("a = 5s", "1:5: cannot read this as TOML: \"5s\" is no value of TOML; a text needs quotes"),
+        ("a = 1 b = 2", "1:5: cannot read this as TOML: \"1 b = 2\" is no value of TOML; a text needs quotes"),
+        ("a = \"x", "1:"), ("[a\nb = 1", "1:"), ("a = {b = 1,}", "1:"), ("a == 1", "1:"), ("a", "1:"),
+    ]
+
+    @Test(arguments: wrong)
+    func syntaxErrorsHaveLineAndColumn(text: String, error: String) {
+        let errors = load(text).errors
+        #expect(errors.hasPrefix(error), "\(errors)")
+        #expect(!errors.contains("\n"))
+    }
+
+    static let words: [(String, Bool)] = [
+        ("true", true), ("false", true), ("True", false), ("0", true), ("-0", true), ("+1_000", true), ("01", false),
+        ("1__0", false), ("_1", false), ("1_", false), ("0xDEAD_beef", true), ("0x", false), ("-0x1", false),
+        ("0o17", true), ("0o18", false), ("0b101", true), ("0b2", false), ("1.5", true), ("1.", false), (".5", false),
+        ("1e3", true), ("1E+3", true), ("1e", false), ("1.5e-3", true), ("inf", true), ("-nan", true), ("+", false),
+        ("1979-05-27", true), ("07:32:00", true), ("07:32:00.5", true), ("07:32", false), ("07:32:00Z", false),
+        ("1979-05-27T07:32:00Z", true), ("1979-05-27 07:32:00.123+01:00", true), ("1979-05-27T", false),
+        ("1979-05-27t07:32:00z", true), ("", false), ("1 2", false), ("0.0.0.0", false),
+    ]
+
+    @Test(arguments: words)
+    func scalars(word: String, isAccepted: Bool) {
+        #expect(ScalarGrammar.accepts(Array(word.utf8)[...]) == isAccepted)
     }
 
     @Test func carriageReturnsAndByteOrderMarkAreFine() throws {

@@ -1,8 +1,8 @@
 import NIOCore
 import NIOEmbedded
 import StatusBoard
-import Synchronization
 import SupervisorCore
+import Synchronization
 
 @testable import HealthServer
 
@@ -26,8 +26,11 @@ enum Fixture {
         service.routable = ready > 0 && ![.draining, .drained, .stopped].contains(state)
         service.instances = (0..<desired).map { index in
             var instance = InstanceStatus(
-                id: InstanceID(service: name, index: index), state: index < ready ? .healthy : .backoff, since: origin,
-                generation: 1)
+                id: InstanceID(service: name, index: index),
+                state: index < ready ? .healthy : .backoff,
+                since: origin,
+                generation: 1
+            )
             instance.ready = index < ready
             instance.live = index < ready
             instance.startedOnce = index < ready
@@ -44,7 +47,8 @@ enum Fixture {
     }
 
     static func board(
-        node: NodeStatus = node(.healthy, ready: true), _ services: [ServiceStatus] = [service("auth", .healthy)]
+        node: NodeStatus = node(.healthy, ready: true),
+        _ services: [ServiceStatus] = [service("auth", .healthy)]
     ) -> StatusBoard {
         var fleet = FleetStatus(node: node)
         fleet.services = services
@@ -52,11 +56,18 @@ enum Fixture {
     }
 
     static func health(
-        _ board: StatusBoard = board(), clock: TestClock = TestClock(), limits: HealthLimits = HealthLimits()
+        _ board: StatusBoard = board(),
+        clock: TestClock = TestClock(),
+        limits: HealthLimits = HealthLimits()
     ) -> HealthService {
         HealthService(
-            board: board, version: "1.2.3", clock: { clock.now }, heartbeatLimit: .seconds(5), limits: limits,
-            processFigures: { nil })
+            board: board,
+            version: "1.2.3",
+            clock: { clock.now },
+            heartbeatLimit: .seconds(5),
+            limits: limits,
+            processFigures: { nil }
+        )
     }
 }
 

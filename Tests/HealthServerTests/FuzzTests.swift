@@ -12,8 +12,9 @@ struct FuzzTests {
         var kinds: [UInt64]
     }
 
+    private static let wholePieces = 6
     private static let pieces: [String] = [
-        "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "HEAD /health/auth HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /nope HTTP/1.1\r\nHost: h\r\n\r\n", "HEAD /health/auth HTTP/1.1\r\nHost: h\r\n\r\n",
         "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n",
         "GET /health/%61uth?verbose&drain=404 HTTP/1.1\r\nhost: h\r\nConnection: keep-alive\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\nGET / H", "GET / HTTP/1.0\r\n\r\n", "\r\n", "\n",
@@ -24,21 +25,23 @@ struct FuzzTests {
 
     private static func stream(_ random: inout SeededGenerator) -> [UInt8] {
         var bytes: [UInt8] = []
-        let mutated = Bool.random(using: &random)
-        for _ in 0..<Int.random(in: 1...40, using: &random) {
+        let damage = Int.random(in: 0...3, using: &random)
+        for _ in 0..<Int.random(in: 1...12, using: &random) {
             // The first pieces are whole requests; most streams are made of them, or none would come far.
-            let most = mutated ? pieces.count : 5
-            var piece = Array(pieces[Int.random(in: 0..<most, using: &random)].utf8)
-            if Int.random(in: 0..<(mutated ? 4 : 40), using: &random) == 0 {
-                for _ in 0..<Int.random(in: 1...4, using: &random) {
-                    let index = Int.random(in: 0..<piece.count, using: &random)
-                    piece[index] = UInt8.random(in: .min ... .max, using: &random)
-                }
-            }
-            if Int.random(in: 0..<60, using: &random) == 0 {
-                piece += Array(repeating: UInt8.random(in: 0x20...0x7E, using: &random), count: 9000)
+            let isWhole = Int.random(in: 0..<4, using: &random) >= damage
+            var piece = Array(pieces[Int.random(in: 0..<(isWhole ? wholePieces : pieces.count), using: &random)].utf8)
+            if !isWhole, Bool.random(using: &random) {
+                let index = Int.random(in: 0..<piece.count, using: &random)
+                piece[index] = UInt8.random(in: .min ... .max, using: &random)
             }
             bytes += piece
+            if !isWhole, Int.random(in: 0..<10, using: &random) == 0 {
+                bytes += Array(
+                    (["GET /", "GET / HTTP/1.1\r\nX: ", "GET / HTTP/1.1\r\nX: "].randomElement(using: &random) ?? "")
+                        .utf8
+                )
+                bytes += Array(repeating: UInt8(ascii: "a"), count: Int.random(in: 3900...10000, using: &random))
+            }
         }
         return bytes
     }
@@ -53,7 +56,11 @@ struct FuzzTests {
         return Ending(received: client.received, isOpen: isOpen, kinds: kinds)
     }
 
-    private static func chunks(_ bytes: [UInt8], upTo size: Int, _ random: inout SeededGenerator) -> [ArraySlice<UInt8>] {
+    private static func chunks(
+        _ bytes: [UInt8],
+        upTo size: Int,
+        _ random: inout SeededGenerator
+    ) -> [ArraySlice<UInt8>] {
         var chunks: [ArraySlice<UInt8>] = []
         var start = 0
         while start < bytes.count {
@@ -69,16 +76,23 @@ struct FuzzTests {
         var random = SeededGenerator(seed: seed)
         let service = Fixture.health()
         var total = 0
-        while total < 300_000 {
+        while total < 500_000 {
             let bytes = Self.stream(&random)
             let whole = try Self.run(service, [bytes[...]])
-            let split = try Self.run(service, Self.chunks(bytes, upTo: [2, 40, 600].randomElement(using: &random) ?? 1, &random))
+            let size = [2, 40, 600].randomElement(using: &random) ?? 1
+            let split = try Self.run(service, Self.chunks(bytes, upTo: size, &random))
             total += bytes.count
             guard whole == split else {
-                Issue.record("seed \(seed), after \(total) bytes: \(String(decoding: bytes.prefix(2000), as: UTF8.self))")
+                let text = String(decoding: bytes.prefix(2000), as: UTF8.self)
+                Issue.record("seed \(seed), after \(total) bytes: \(text)")
                 return
             }
             #expect(service.openConnections == 0)
+        }
+        // The streams reach what they are meant to reach.
+        for code in [200, 400, 404, 405, 414, 431] { #expect(service.counters.count(ofCode: code) > 0, "\(code)") }
+        for kind in [CloseKind.normal, .malformed, .tls, .http2, .truncated] {
+            #expect(service.counters.count(of: kind) > 0, "\(kind)")
         }
     }
 

@@ -128,7 +128,8 @@ struct LimitTests {
     @Test("the agent answers one line for a service, an instance and the node, and closes")
     func agent() throws {
         let service = Fixture.health(
-            Fixture.board([Fixture.service("auth", .degraded, ready: 1), Fixture.service("chat", .draining)]))
+            Fixture.board([Fixture.service("auth", .degraded, ready: 1), Fixture.service("chat", .draining)])
+        )
         let expected = [
             "auth\n": "up ready 50%\n", "auth\r\n": "up ready 50%\n", " auth \n": "up ready 50%\n",
             "auth/0\n": "up ready 100%\n", "auth/1\nchat\n": "down # backoff\n", "chat\n": "up drain\n",

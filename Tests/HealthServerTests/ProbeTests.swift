@@ -21,63 +21,118 @@ struct ProbeTests {
         Probe(
             name: "HAProxy http-check send",
             request: "GET /health/auth HTTP/1.1\r\nhost: lb\r\nx-haproxy-server-state: UP 1/3; name=be/s; node=n\r\n"
-                + "connection: close\r\n\r\n", code: 200, staysOpen: false, connection: "close"),
+                + "connection: close\r\n\r\n",
+            code: 200,
+            staysOpen: false,
+            connection: "close"
+        ),
         Probe(
-            name: "nginx", request: "GET /health HTTP/1.0\r\nHost: up\r\nConnection: close\r\n\r\n", code: 200,
-            staysOpen: false),
+            name: "nginx",
+            request: "GET /health HTTP/1.0\r\nHost: up\r\nConnection: close\r\n\r\n",
+            code: 200,
+            staysOpen: false
+        ),
         Probe(name: "nginx 1.1", request: "GET /health HTTP/1.1\r\nHost: up\r\n\r\n", code: 200, staysOpen: true),
         Probe(
             name: "curl",
             request: "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n",
-            code: 200, staysOpen: true),
+            code: 200,
+            staysOpen: true
+        ),
         Probe(
             name: "kubelet",
             request: "GET /readyz HTTP/1.1\r\nHost: 10.0.0.1:8080\r\nUser-Agent: kube-probe/1.31\r\nAccept: */*\r\n"
-                + "Connection: close\r\n\r\n", code: 200, staysOpen: false, connection: "close"),
+                + "Connection: close\r\n\r\n",
+            code: 200,
+            staysOpen: false,
+            connection: "close"
+        ),
         Probe(
             name: "Envoy",
             request: "GET /health/auth HTTP/1.1\r\nhost: cluster\r\nuser-agent: Envoy/HC\r\n"
-                + "x-envoy-expected-rq-timeout-ms: 1000\r\n\r\n", code: 200, staysOpen: true),
+                + "x-envoy-expected-rq-timeout-ms: 1000\r\n\r\n",
+            code: 200,
+            staysOpen: true
+        ),
         Probe(
             name: "ELB",
             request: "GET / HTTP/1.1\r\nHost: 10.0.0.1:8080\r\nConnection: close\r\n"
-                + "User-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n\r\n", code: 200,
-            staysOpen: false, connection: "close"),
+                + "User-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n\r\n",
+            code: 200,
+            staysOpen: false,
+            connection: "close"
+        ),
         Probe(
             name: "wget",
             request: "GET / HTTP/1.1\r\nHost: h\r\nUser-Agent: Wget/1.21\r\nAccept: */*\r\nAccept-Encoding: identity"
-                + "\r\nConnection: Keep-Alive\r\n\r\n", code: 200, staysOpen: true),
+                + "\r\nConnection: Keep-Alive\r\n\r\n",
+            code: 200,
+            staysOpen: true
+        ),
         Probe(
-            name: "ab -k", request: "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\nHost: h\r\n\r\n", code: 200,
-            staysOpen: true, connection: "keep-alive"),
+            name: "ab -k",
+            request: "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\nHost: h\r\n\r\n",
+            code: 200,
+            staysOpen: true,
+            connection: "keep-alive"
+        ),
         Probe(name: "by hand", request: "GET / HTTP/1.0\n\n", code: 200, staysOpen: false),
         Probe(name: "leading empty line", request: "\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", code: 200, staysOpen: true),
         Probe(name: "OPTIONS *", request: "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", code: 200, staysOpen: true),
         Probe(
-            name: "absolute form", request: "GET http://h:8080/health/auth HTTP/1.1\r\nHost: h\r\n\r\n", code: 200,
-            staysOpen: true),
+            name: "absolute form",
+            request: "GET http://h:8080/health/auth HTTP/1.1\r\nHost: h\r\n\r\n",
+            code: 200,
+            staysOpen: true
+        ),
         Probe(
-            name: "encoded", request: "GET /health/%61uth HTTP/1.1\r\nHost: h\r\n\r\n", code: 200, staysOpen: true),
+            name: "encoded",
+            request: "GET /health/%61uth HTTP/1.1\r\nHost: h\r\n\r\n",
+            code: 200,
+            staysOpen: true
+        ),
         Probe(name: "empty Host", request: "GET / HTTP/1.1\r\nHost:\r\n\r\n", code: 200, staysOpen: true),
         Probe(name: "version 1.9", request: "GET / HTTP/1.9\r\nHost: h\r\n\r\n", code: 200, staysOpen: true),
         Probe(
-            name: "POST", request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", code: 405,
-            staysOpen: true),
+            name: "POST",
+            request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+            code: 405,
+            staysOpen: true
+        ),
         Probe(
             name: "chunked body",
-            request: "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", code: 405,
-            staysOpen: false, connection: "close"),
+            request: "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            code: 405,
+            staysOpen: false,
+            connection: "close"
+        ),
         Probe(
-            name: "Expect", request: "GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
-            code: 200, staysOpen: false, connection: "close"),
+            name: "Expect",
+            request: "GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
+            code: 200,
+            staysOpen: false,
+            connection: "close"
+        ),
         Probe(
-            name: "huge body", request: "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", code: 200,
-            staysOpen: false, connection: "close"),
-        Probe(name: "unknown service", request: "GET /health/x HTTP/1.1\r\nHost: h\r\n\r\n", code: 404, staysOpen: true),
+            name: "huge body",
+            request: "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n",
+            code: 200,
+            staysOpen: false,
+            connection: "close"
+        ),
+        Probe(
+            name: "unknown service",
+            request: "GET /health/x HTTP/1.1\r\nHost: h\r\n\r\n",
+            code: 404,
+            staysOpen: true
+        ),
         Probe(name: "slash behind", request: "GET /health/ HTTP/1.1\r\nHost: h\r\n\r\n", code: 404, staysOpen: true),
         Probe(
-            name: "slash encoded", request: "GET /health%2Fauth HTTP/1.1\r\nHost: h\r\n\r\n", code: 404,
-            staysOpen: true),
+            name: "slash encoded",
+            request: "GET /health%2Fauth HTTP/1.1\r\nHost: h\r\n\r\n",
+            code: 404,
+            staysOpen: true
+        ),
         Probe(name: "bad UTF-8", request: "GET /health/%ff HTTP/1.1\r\nHost: h\r\n\r\n", code: 404, staysOpen: true),
         Probe(name: "bad escape", request: "GET /health/%zz HTTP/1.1\r\nHost: h\r\n\r\n", code: 400, staysOpen: true),
         Probe(name: "no path", request: "GET health HTTP/1.1\r\nHost: h\r\n\r\n", code: 400, staysOpen: true),
@@ -168,7 +223,10 @@ struct ProbeTests {
         #expect(service.counters.count(of: .truncated) == 1)
     }
 
-    @Test("HEAD and OPTIONS carry GET's code", arguments: ["/", "/livez", "/health", "/health/auth", "/metrics", "/nope"])
+    @Test(
+        "HEAD and OPTIONS carry GET's code",
+        arguments: ["/", "/livez", "/health", "/health/auth", "/metrics", "/nope"]
+    )
     func methods(path: String) throws {
         for ready in [true, false] {
             let node = Fixture.node(ready ? .healthy : .draining, ready: ready)
@@ -191,7 +249,8 @@ struct ProbeTests {
         let client = try EmbeddedClient(service)
         try client.send(
             "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nGET /HEAD /health/x HTTP/1.1\r\nHost: h\r\n\r\n"
-                + "DELETE / HTTP/1.1\r\nHost: h\r\n\r\nGET /livez HTTP/1.0\r\n\r\n")
+                + "DELETE / HTTP/1.1\r\nHost: h\r\n\r\nGET /livez HTTP/1.0\r\n\r\n"
+        )
         let responses = try #require(Response.all(in: client.received, methods: ["GET", "HEAD", "DELETE", "GET"]))
         #expect(responses.map(\.code) == [200, 404, 405, 200])
         #expect(responses[2]["Allow"] == "GET, HEAD, OPTIONS")

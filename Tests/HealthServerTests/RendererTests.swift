@@ -51,17 +51,20 @@ struct RendererTests {
         #expect(
             try EmbeddedClient.get(service, "/health/auth")?.body
                 == #"{"status":"warn","state":"degraded","service":"auth","ready":1,"desired":2,"#
-                + #""since":"2025-11-21T08:00:00.000Z","reason":"one replica is missing"}"#)
+                + #""since":"2025-11-21T08:00:00.000Z","reason":"one replica is missing"}"#
+        )
         #expect(
             try EmbeddedClient.get(service, "/health")?.body
                 == #"{"status":"pass","state":"healthy","node":"host-a","ready":1,"desired":2,"#
-                + #""since":"2025-11-21T08:00:00.000Z"}"#)
+                + #""since":"2025-11-21T08:00:00.000Z"}"#
+        )
     }
 
     @Test("a reason of any length or content leaves the body below 512 bytes and well formed")
     func longReasons() throws {
         let reasons = [
-            String(repeating: "x", count: 2000), String(repeating: "\"", count: 600), String(repeating: "é", count: 600),
+            String(repeating: "x", count: 2000), String(repeating: "\"", count: 600),
+            String(repeating: "é", count: 600),
             String(repeating: "\u{0}", count: 600), String(repeating: "😀\\", count: 300),
         ]
         for reason in reasons {
@@ -184,7 +187,8 @@ struct RendererTests {
         clock.advance(.seconds(1))
         #expect(
             try EmbeddedClient.get(service, "/metrics")?.body
-                .contains("eider_health_requests_total{code=\"200\"} 2\n") == true)
+                .contains("eider_health_requests_total{code=\"200\"} 2\n") == true
+        )
         board.publish(node: Fixture.node(.healthy, ready: true), services: [])
         #expect(try EmbeddedClient.get(service, "/metrics")?.body.contains("eider_node_ready 1\n") == true)
     }

@@ -55,6 +55,7 @@ final class TestPipe: Sendable {
 
     init() throws {
         var ends: [Int32] = [-1, -1]
+        _ = clinux_signal_ignore(SIGPIPE)
         try #require(clinux_pipe(&ends, false) >= 0)
         readEnd = ends[0]
         writeEnd = ends[1]

@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import StatusBoard
 import SupervisorCore
+import Synchronization
 import Testing
 
 @testable import SupervisorRuntime
@@ -208,36 +209,17 @@ import Testing
         let pipe = try rig.add(auth0)
         pipe.write("one\n")
         #expect(eventually { rig.texts("auth") == ["one"] })
-        // Nothing is pending, so neither thread has a deadline: the switches of all threads of theirs stay the same.
-        let before = Self.switches()
-        _ = eventually(1.5) { false }
-        #expect(before.count >= 2)
-        for (thread, count) in Self.switches() {
-            if let earlier = before[thread] { #expect(count - earlier <= 2, "thread \(thread)") }
+        // Both threads have done what follows a line; from now on nothing wakes them.
+        func turns() -> [UInt64] {
+            [rig.collector.memory.turns.load(ordering: .relaxed), rig.writer.queue.turns.load(ordering: .relaxed)]
         }
-    }
-
-    /// Voluntary context switches of the logs' threads in this process that were idle for long enough to be named.
-    private static func switches() -> [Int32: Int] {
-        var numbers = [Int32](repeating: 0, count: 1024)
-        let count = clinux_list_numbers("/proc/self/task", &numbers, numbers.count)
-        var result: [Int32: Int] = [:]
-        for number in numbers.prefix(max(0, Int(count))) {
-            let status = String(decoding: procFile("/proc/self/task/\(number)/status"), as: UTF8.self)
-            guard status.hasPrefix("Name:\teider-"), let line = status.split(separator: "\n").first(where: {
-                $0.hasPrefix("voluntary_ctxt_switches:")
-            }), let last = line.split(separator: "\t").last else { continue }
-            result[number] = Int(last)
+        var before: [UInt64] = []
+        let settled = eventually {
+            let now = turns()
+            defer { before = now }
+            return now == before && !eventually(0.3) { turns() != now }
         }
-        return result
-    }
-
-    private static func procFile(_ path: String) -> [UInt8] {
-        let descriptor = clinux_open(path, O_RDONLY | O_CLOEXEC, 0)
-        guard descriptor >= 0 else { return [] }
-        defer { _ = clinux_close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: 8192)
-        let count = clinux_read(descriptor, &bytes, bytes.count)
-        return Array(bytes.prefix(max(0, count)))
+        #expect(settled)
+        #expect(!eventually(1.5) { turns() != before })
     }
 }

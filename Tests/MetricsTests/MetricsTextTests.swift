@@ -16,7 +16,11 @@ struct MetricsTextTests {
         service.restartsByCause = [.oom: 3, .exit: 1]
         service.instances = (0..<2).map { index in
             InstanceStatus(
-                id: InstanceID(service: serviceName, index: index), state: .healthy, since: node.since, generation: 1)
+                id: InstanceID(service: serviceName, index: index),
+                state: .healthy,
+                since: node.since,
+                generation: 1
+            )
         }
         service.instances[0].ready = true
         service.instances[0].live = true
@@ -48,8 +52,12 @@ struct MetricsTextTests {
     @Test("every line is well formed and says what the snapshot says")
     func values() {
         let health = HealthFigures(
-            requests: [(code: 200, count: 9), (code: 503, count: 1)], closedConnections: [(kind: "empty", count: 2)],
-            openConnections: 3, acceptFailures: 4, agentAnswers: 6)
+            requests: [(code: 200, count: 9), (code: 503, count: 1)],
+            closedConnections: [(kind: "empty", count: 2)],
+            openConnections: 3,
+            acceptFailures: 4,
+            agentAnswers: 6
+        )
         let text = MetricsText.render(Self.snapshot(), version: "1.2.3", health: health, process: Self.process)
         let checker = ExpositionChecker(text)
         #expect(checker.problems == [])
@@ -114,7 +122,10 @@ struct MetricsTextTests {
         #expect(figures.residentBytes == 2500 * 4096)
     }
 
-    @Test("a line that is not one leaves the figures unknown", arguments: ["", ")", "1 (x) S", "1 (x", "1 (x) S a b c"])
+    @Test(
+        "a line that is not one leaves the figures unknown",
+        arguments: ["", ")", "1 (x) S", "1 (x", "1 (x) S a b c"]
+    )
     func badStat(line: String) {
         var figures = ProcessFigures()
         figures.read(stat: line, ticksPerSecond: 100, pageSize: 4096, bootTime: 0)

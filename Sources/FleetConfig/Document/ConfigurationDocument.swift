@@ -21,7 +21,7 @@ enum ConfigurationDocument {
         do {
             index = try LineScanner.scan(bytes)
         } catch {
-            throw SyntaxError(line: error.line, column: nil, text: error.text)
+            throw SyntaxError(line: error.line, column: error.column, text: error.text)
         }
         // Written to by the parser when it fails, and only then.
         let problem = UnsafeMutablePointer<CTOMLParseError>.allocate(capacity: 1)

@@ -1,6 +1,7 @@
 /// Reads a TOML document just closely enough to know which key stands where, and to refuse what no parser should be
-/// given: nesting or numbers without a bound. It is no judge of syntax; what it cannot follow it skips to the end of
-/// the line, and the parser says what is wrong there.
+/// given: nesting or numbers without a bound, and what makes it abort the process instead of complaining (toml++ states
+/// with `assert` that a header has a key, and that a value is there and is not a mere sign). Of other syntax it is no
+/// judge; what it cannot follow it skips to the end of the line, and the parser says what is wrong there.
 struct LineScanner {
     /// Parts of one dotted key, values within values, and entries of one document.
     static let keyParts = 16
@@ -9,6 +10,8 @@ struct LineScanner {
 
     struct Refusal: Error, Equatable {
         var line: Int
+        /// Known where the syntax is wrong.
+        var column: Int?
         var text: String
     }
 
@@ -25,6 +28,14 @@ struct LineScanner {
         var scanner = LineScanner(bytes)
         try scanner.document()
         return scanner.index
+    }
+
+    /// Of the next character, from 1.
+    private var column: Int { column(of: position) }
+
+    private func column(of position: Int) -> Int {
+        let start = bytes[..<position].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+        return 1 + String(decoding: bytes[start..<position], as: UTF8.self).unicodeScalars.count
     }
 
     private var byte: UInt8? { position < bytes.count ? bytes[position] : nil }
@@ -57,7 +68,7 @@ struct LineScanner {
         // The parser takes for granted that a key begins here, and aborts when none does.
         guard let byte, Self.isBare(byte) || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") else {
             let text = "cannot read this as TOML: a table header needs a name, such as [services.auth]"
-            throw Refusal(line: start, text: text)
+            throw Refusal(line: line, column: column, text: text)
         }
         guard let keys = try keyPath() else { return nil }
         var table = LineIndex.root
@@ -128,6 +139,10 @@ struct LineScanner {
         if depth > Self.nesting {
             throw Refusal(line: line, text: "cannot use values nested more than \(Self.nesting) deep")
         }
+        // The parser takes for granted that a value begins here, and aborts when none does.
+        guard let byte, (33...126).contains(byte), !Self.endsScalar(byte) else {
+            throw Refusal(line: line, column: column, text: "cannot read this as TOML: a value is missing here")
+        }
         switch byte {
         case UInt8(ascii: "\""):
             if starts(with: "\"\"\"") { try multilineString(UInt8(ascii: "\"")) } else { _ = try basicString() }
@@ -136,8 +151,23 @@ struct LineScanner {
         case UInt8(ascii: "["): try array(entry, depth: depth)
         case UInt8(ascii: "{"): try inlineTable(entry, depth: depth)
         default:
-            while let byte, !Self.endsScalar(byte) { position += 1 }
+            try scalar()
         }
+    }
+
+    private mutating func scalar() throws(Refusal) {
+        let start = position
+        while let byte, !Self.endsScalar(byte) { position += 1 }
+        var word = bytes[start..<position]
+        while let last = word.last,
+            last == UInt8(ascii: " ") || last == UInt8(ascii: "\t") || last == UInt8(ascii: "\r")
+        {
+            word.removeLast()
+        }
+        if ScalarGrammar.accepts(word) { return }
+        let shown = Quoting.shown(String(decoding: word, as: UTF8.self))
+        let text = "cannot read this as TOML: \(shown) is no value of TOML; a text needs quotes"
+        throw Refusal(line: line, column: column(of: start), text: text)
     }
 
     private static func endsScalar(_ byte: UInt8) -> Bool {

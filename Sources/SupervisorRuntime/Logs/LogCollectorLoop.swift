@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import SupervisorCore
+import Synchronization
 
 /// One instance's pipe, as the collector's thread has it.
 private final class OutputPipe {
@@ -76,6 +77,7 @@ struct LogCollectorLoop: ~Copyable {
     mutating func run() {
         while true {
             wait()
+            memory.turns.add(1, ordering: .relaxed)
             for request in requests() { obey(request) }
             attend()
             let turn = queue
@@ -290,7 +292,8 @@ struct LogCollectorLoop: ~Copyable {
                     pipe.instance, bytes, spans: batch.spans, wallClock: batch.wallClock, counted: batch.counted)
             }
             let gap = pipe.gap > 0 ? LineBatch.gap(pipe.gap, pipe.gapReason, instance: pipe.instance) : []
-            admission = writer.queue.append(service, gap.isEmpty ? batch.bytes : gap + batch.bytes)
+            admission = writer.queue.append(
+                service, gap.isEmpty ? batch.bytes : gap + batch.bytes, awaited: true)
         }
         switch admission {
         case nil: break

@@ -22,6 +22,8 @@ final class LogMemory: Sendable {
     }
 
     private let state: Mutex<State>
+    /// Turns of the collector's thread: none are made while nothing happens.
+    let turns = Atomic<UInt64>(0)
     /// The sequence number of the first line since the daemon began.
     let firstSequence: UInt64
 

@@ -72,6 +72,8 @@ final class LogQueue: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Turns of the writer's thread: none are made while nothing happens.
+    let turns = Atomic<UInt64>(0)
     /// Wakes the writer's thread.
     let wake: WakeDescriptor
 
@@ -86,8 +88,8 @@ final class LogQueue: Sendable {
         }
     }
 
-    /// Hands over whole lines for the file, or nothing of them.
-    func append(_ key: LogKey, _ lines: [UInt8]) -> Admission {
+    /// Hands over whole lines for the file, or nothing of them. With `awaited` the writer says when it has got on.
+    func append(_ key: LogKey, _ lines: [UInt8], awaited: Bool = false) -> Admission {
         let (admission, wakes) = state.withLock { state -> (Admission, Bool) in
             guard let file = state.files[key], state.stopDeadline == nil else {
                 return (.refused(reason: "the log is closed"), false)
@@ -101,6 +103,7 @@ final class LogQueue: Sendable {
             }
             state.refusing.remove(key)
             state.bytes += lines.count
+            if awaited { state.progressAwaited = true }
             if state.pending[key] == nil {
                 state.pending[key] = Batch(key: key, file: file, ticket: state.nextTicket, bytes: lines)
                 state.nextTicket &+= 1
@@ -172,7 +175,8 @@ final class LogQueue: Sendable {
 
     /// What there is to do, but for files in `blocked`. Nothing: whoever appends next wakes the writer.
     func take(except blocked: Set<LogKey>, errorLines: Bool) -> Work {
-        state.withLock { state in
+        turns.add(1, ordering: .relaxed)
+        return state.withLock { state in
             var work = Work(stopDeadline: state.stopDeadline)
             var left: [LogKey] = []
             for key in state.order {

@@ -111,7 +111,9 @@ struct LogWriterLoop: ~Copyable {
 
     mutating func run() {
         while true {
-            let work = queue.take(except: Set(stuck.keys), errorLines: errors.isEmpty)
+            let blocked = Set(stuck.keys)
+            let errorsBlocked = !errors.isEmpty
+            let work = queue.take(except: blocked, errorLines: !errorsBlocked)
             errors.append(work.errorLines)
             errors.write()
             for batch in work.batches { write(Stuck(batch: batch, offset: 0, retryAt: 0, delay: 0)) }
@@ -119,13 +121,15 @@ struct LogWriterLoop: ~Copyable {
             let now = Clocks.monotonic
             for entry in stuck.values where entry.retryAt <= now { write(entry) }
             if let deadline = work.stopDeadline {
-                if work.isEmpty, stuck.isEmpty, errors.isEmpty { return }
+                if work.isEmpty, blocked.isEmpty, stuck.isEmpty, errors.isEmpty { return }
                 if now >= deadline {
                     giveUp()
                     return
                 }
             }
-            if work.isEmpty { sleep(stopDeadline: work.stopDeadline) }
+            // What was blocked before may have more waiting in the queue, of which nobody will say anything.
+            let unblocked = (errorsBlocked && errors.isEmpty) || !blocked.isSubset(of: stuck.keys)
+            if work.isEmpty, !unblocked { sleep(stopDeadline: work.stopDeadline) }
         }
     }
 

@@ -79,6 +79,11 @@ public struct SenderIdentity: Sendable {
         return find(pid, stat, mains) == instance
     }
 
+    /// Forgets what was found: after a takeover, or when an instance was given a new process.
+    public mutating func forgetAnswers() {
+        cache = [:]
+    }
+
     private func find(_ pid: Int32, _ stat: Stat, _ mains: Mains) -> InstanceID? {
         switch containment {
         case .cgroup(let root):

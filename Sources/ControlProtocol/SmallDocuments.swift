@@ -1,0 +1,83 @@
+public import StatusBoard
+public import SupervisorCore
+
+/// Answers that need no file of their own.
+public enum SmallDocuments {
+    /// `{"version","program":"eiderd"}`
+    public static func version(_ version: String) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("program", "eiderd")
+            writer.member("version", version)
+        }
+        return writer.bytes
+    }
+
+    /// `{"result":"done"|"accepted","action","targets":[…]}`: a command that was carried out, or taken on.
+    public static func commanded(_ command: Command, waited: Bool) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("result", waited ? "done" : "accepted")
+            writer.member("action", command.verb)
+            if case .signal(_, let signal) = command { writer.member("signal", signal.description) }
+            writer.member(
+                "targets",
+                array: { list in
+                    for target in command.targets { list.value(target.description) }
+                }
+            )
+        }
+        return writer.bytes
+    }
+
+    /// `{"result":"done","action":"upgrade"}`
+    public static func upgraded() -> [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("result", "done")
+            writer.member("action", "upgrade")
+        }
+        return writer.bytes
+    }
+
+    /// The JSON of `breaker list --json` (INTERFACE.md §1): the services' breakers, which live in this daemon.
+    ///
+    /// - Parameter since: nanoseconds since 1970; since when they are in the state they are in.
+    public static func breakers(_ spec: FleetSpec, _ fleet: FleetStatus, since: Int64) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("store", "local")
+            writer.member(
+                "breakers",
+                array: { list in
+                    for service in spec.services {
+                        list.object { write(service, fleet, since: since, &$0) }
+                    }
+                }
+            )
+        }
+        return writer.bytes
+    }
+
+    private static func write(
+        _ service: ServiceSpec,
+        _ fleet: FleetStatus,
+        since: Int64,
+        _ writer: inout JSONWriter
+    ) {
+        let release = service.release.isEmpty ? "" : "@\(service.release)"
+        let current = fleet.services.first { $0.name == service.name }?.breaker
+        writer.member("name", "service:\(service.name)\(release)")
+        writer.member("kind", "service")
+        writer.member("state", state(service.breaker.mode, current ?? "closed"))
+        writer.member("since", Timestamp.rfc3339(since))
+    }
+
+    private static func state(_ mode: ServiceSpec.Breaker.Mode, _ current: String) -> String {
+        switch mode {
+        case .auto: current
+        case .disabled: "disabled"
+        case .metricsOnly: "metrics-only"
+        }
+    }
+}

@@ -1,0 +1,57 @@
+import StatusBoard
+import SupervisorCore
+
+// What would unblock an instance, in the order of usefulness.
+extension WhyDocument {
+    func waysOut(of instance: InstanceStatus) -> [String] {
+        let remedy = instance.lastExit.flatMap { PolicyWords(spec: serviceSpec(instance.id.service)).remedy(for: $0) }
+        switch instance.state {
+        case .healthy: return []
+        case .stopped: return ["start it: eiderctl start \(instance.id)"]
+        case .drained, .draining: return ["end the drain: eiderctl undrain"]
+        case .starting: return waitsOfStart(instance)
+        case .backoff: return ["start it now: eiderctl start \(instance.id)"] + (remedy.map { [$0] } ?? [])
+        case .failed:
+            let policy = serviceSpec(instance.id.service).restart.policy.rawValue
+            let start = "start it: eiderctl start \(instance.id) (its restart policy, \(policy), will not)"
+            return [start] + (remedy.map { [$0] } ?? [])
+        case .stopping: return waitsOfStop(instance)
+        case .unhealthy, .degraded, .breakerOpen:
+            return ["restart it: eiderctl restart \(instance.id)"]
+        }
+    }
+
+    private func waitsOfStart(_ instance: InstanceStatus) -> [String] {
+        let service = serviceSpec(instance.id.service)
+        if instance.pid == nil {
+            // As in the core: only services that are not ready yet hold the first start up.
+            let blockers = service.after.filter { name in
+                (snapshot.fleet.services.first { $0.name == name }?.ready ?? 0) == 0
+            }
+            if !blockers.isEmpty, !instance.startedOnce {
+                return blockers.map { "waits for \($0): eiderctl why \($0)" }
+            }
+            let places = spec.limits.concurrentStarts
+            return ["waits for one of \(places) start places (limits.concurrent_starts)"]
+        }
+        let what: String
+        switch service.kind {
+        case .notify: what = "waits for READY=1 from pid \(instance.pid ?? 0)"
+        case .oneshot: what = "waits for pid \(instance.pid ?? 0) to end with success"
+        case .simple: what = "waits for its readiness"
+        }
+        guard let started = instance.startedAt else { return [what] }
+        let deadline = started.advanced(by: service.startupTimeout)
+        return ["\(what), until \(time(deadline)) (startup.timeout \(service.startupTimeout.brief))"]
+    }
+
+    private func waitsOfStop(_ instance: InstanceStatus) -> [String] {
+        let service = serviceSpec(instance.id.service)
+        let ends = instance.since.advanced(by: service.stopGracePeriod)
+        let process = instance.pid.map { "pid \($0)" } ?? "what is left of its processes"
+        if ends > now {
+            return ["waits for \(process) to end; SIGKILL follows at \(time(ends))"]
+        }
+        return ["waits for \(process) to end; end it at once: eiderctl signal \(instance.id) SIGKILL"]
+    }
+}

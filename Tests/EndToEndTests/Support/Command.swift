@@ -1,0 +1,127 @@
+import FoundationEssentials
+import Glibc
+import LinuxPlatform
+import SupervisorCore
+
+/// A program run to its end, and what it said.
+struct Command {
+    var exitCode: Int32
+    var output: String
+    var errors: String
+
+    /// Directory of the programs under test: where this test bundle was built.
+    static let programs: String = {
+        let own = (try? ExecutableLocation.current()) ?? ""
+        // Swift's test runner lies elsewhere; the bundle it runs is named on its command line.
+        let bundle = CommandLine.arguments.first { $0.contains(".xctest") } ?? own
+        let path = bundle.split(separator: "/", omittingEmptySubsequences: false).prefix { !$0.hasSuffix(".xctest") }
+        return path.joined(separator: "/")
+    }()
+
+    /// Runs a program and waits for its end, for at most `patience`; then it is killed and counts as code -1.
+    static func run(
+        _ arguments: [String], environment: [String] = Command.environment, patience: Duration = .seconds(60)
+    ) throws -> Command {
+        let directory = try TemporaryDirectory()
+        let pid = try start(
+            arguments, environment: environment, output: directory.path + "/out", errors: directory.path + "/err")
+        let code = wait(pid, patience)
+        return Command(
+            exitCode: code, output: File.text(directory.path + "/out"), errors: File.text(directory.path + "/err"))
+    }
+
+    /// Starts a program whose output goes to files, and answers its pid.
+    static func start(
+        _ arguments: [String], environment: [String] = Command.environment, output: String, errors: String
+    ) throws -> Int32 {
+        let null = try FileDescriptors.open("/dev/null", flags: O_RDONLY)
+        let flags = O_WRONLY | O_CREAT | O_APPEND
+        let out = try FileDescriptors.open(output, flags: flags, mode: 0o644)
+        let err = try FileDescriptors.open(errors, flags: flags, mode: 0o644)
+        var start = ProgramStart(arguments: arguments)
+        start.environment = environment
+        start.descriptors = [null.rawValue, out.rawValue, err.rawValue]
+        switch start.start() {
+        case .running(let pid): return pid
+        case .failed(let failure): throw TestFailure("\(arguments): \(failure)")
+        }
+    }
+
+    /// Waits for the end of our child; -signal when a signal ended it.
+    static func wait(_ pid: Int32, _ patience: Duration) -> Int32 {
+        let ended = Deadline(patience).poll { ChildProcess.reap(pid) }
+        switch ended?.status {
+        case .code(let code)?: return code
+        case .signal(let signal, _)?: return -signal.rawValue
+        case nil:
+            kill(pid, SIGKILL)
+            _ = Deadline(.seconds(5)).poll { ChildProcess.reap(pid) }
+            return -1000
+        }
+    }
+
+    static let environment: [String] = ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG=C.UTF-8"]
+}
+
+struct TestFailure: Error, CustomStringConvertible {
+    var description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// Waiting for what another process does, with a limit.
+struct Deadline {
+    private let end: MonotonicInstant
+
+    init(_ patience: Duration) {
+        end = MonotonicClock.now().advanced(by: patience)
+    }
+
+    /// Asks again and again until there is an answer; nil when the time is over.
+    func poll<Answer>(every interval: useconds_t = 2_000, _ ask: () throws -> Answer?) rethrows -> Answer? {
+        while true {
+            if let answer = try ask() { return answer }
+            if MonotonicClock.now() >= end { return nil }
+            usleep(interval)
+        }
+    }
+
+    /// Asks until it is true; false when the time is over.
+    func wait(every interval: useconds_t = 2_000, _ ask: () throws -> Bool) rethrows -> Bool {
+        try poll(every: interval) { try ask() ? true : nil } ?? false
+    }
+}
+
+/// A directory that goes with its last owner. Short: socket paths have 107 bytes.
+final class TemporaryDirectory {
+    let path: String
+
+    init() throws {
+        var template = Array("/tmp/eider-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw TestFailure("mkdtemp: \(errno)") }
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        chmod(path, 0o755)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
+enum File {
+    static func text(_ path: String) -> String {
+        (try? SmallFile.read(path, limit: 64 << 20)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+
+    static func write(_ text: String, to path: String, mode: mode_t = 0o644) throws {
+        let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
+        guard file >= 0 else { throw TestFailure("cannot write \(path): \(errno)") }
+        defer { close(file) }
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+            guard count > 0 else { throw TestFailure("cannot write \(path): \(errno)") }
+            bytes = bytes.dropFirst(count)
+        }
+    }
+}

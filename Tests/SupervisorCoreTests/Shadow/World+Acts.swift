@@ -1,0 +1,116 @@
+@testable import SupervisorCore
+
+// Short forms for scenarios, where instances are written as text.
+extension World {
+    /// A fleet of these services, connected, with everything read that there is to read.
+    static func running(_ services: ServiceSpec..., concurrentStarts: Int = 4, disk: [StopIntent] = []) throws -> World {
+        var world = World(.of(services, concurrentStarts: concurrentStarts))
+        world.disk = disk
+        try world.start()
+        try world.settle()
+        return world
+    }
+
+    static func id(_ text: String) -> InstanceID { InstanceID(text) ?? InstanceID(service: text, index: 0) }
+
+    func kind(_ text: String) -> StateKind? { state(Self.id(text)).map { StateKind($0) } }
+
+    func record(_ text: String) -> RememberedInstance? { memory(Self.id(text)) }
+
+    func process(_ text: String) -> ShadowShim.Process? { shim.processes[Self.id(text)] }
+
+    func timer(_ text: String) -> ShadowTimers.Armed? { timers.timer(of: Self.id(text)) }
+
+    /// Signals that the process has got and not acted upon.
+    func pending(_ text: String) -> [SignalNumber] { process(text)?.pendingSignals ?? [] }
+
+    /// The time from now until the next start, while in backoff.
+    func untilNextStart(_ text: String) -> Duration? {
+        if case .backoff(let until)? = state(Self.id(text)) { return until.since(now) }
+        return nil
+    }
+
+    /// The worker says something.
+    mutating func say(_ text: String, _ change: (inout NotifyMessage) -> Void) throws {
+        var message = NotifyMessage()
+        change(&message)
+        shim.say(Self.id(text), message)
+        try settle()
+    }
+
+    mutating func sayReady(_ text: String) throws { try say(text) { $0.ready = true } }
+
+    /// The main process ends by itself.
+    mutating func end(
+        _ text: String, _ status: SupervisorCore.ExitStatus = .code(1), leaving children: Int = 0,
+        outOfMemory: Bool = false
+    ) throws {
+        shim.mainEnds(Self.id(text), status, leaving: children, outOfMemory: outOfMemory, at: now)
+        try settle()
+    }
+
+    mutating func childrenEnd(_ text: String) throws {
+        shim.childrenEnd(Self.id(text))
+        try settle()
+    }
+
+    /// The kernel ends a tree that is being killed.
+    mutating func treeEnds(_ text: String) throws {
+        shim.treeEnds(Self.id(text), at: now)
+        try settle()
+    }
+
+    @discardableResult
+    mutating func ask(start text: String, reason: String? = nil) throws -> OperationID {
+        try command(.start([Target(text) ?? .service(text)], reason: reason))
+    }
+
+    @discardableResult
+    mutating func ask(stop text: String, reason: String? = nil) throws -> OperationID {
+        try command(.stop([Target(text) ?? .service(text)], reason: reason))
+    }
+
+    @discardableResult
+    mutating func ask(restart text: String, reason: String? = nil) throws -> OperationID {
+        try command(.restart([Target(text) ?? .service(text)], reason: reason))
+    }
+
+    /// As users see it.
+    mutating func status(_ text: String) -> ServiceStatus? {
+        guard let index = machine.services.firstIndex(where: { $0.name == text }) else { return nil }
+        return machine.status(ofService: index, at: now)
+    }
+
+    mutating func instanceStatus(_ text: String) -> InstanceStatus? {
+        let id = Self.id(text)
+        return status(id.service)?.instances.first { $0.id == id }
+    }
+
+    mutating func nodeStatus() -> NodeStatus {
+        for index in machine.services.indices { _ = machine.status(ofService: index, at: now) }
+        return machine.nodeStatus(at: now)
+    }
+}
+
+extension FleetSpec {
+    static func of(_ services: [ServiceSpec], concurrentStarts: Int = 4) -> FleetSpec {
+        var spec = FleetSpec()
+        spec.services = services
+        spec.limits.concurrentStarts = concurrentStarts
+        return spec
+    }
+}
+
+/// A service with everything at its default but no jitter.
+func service(
+    _ name: String, _ kind: ServiceSpec.Kind = .simple, replicas: Int = 1, after: [String] = [],
+    _ change: (inout ServiceSpec) -> Void = { _ in }
+) -> ServiceSpec {
+    var service = ServiceSpec(name: name, command: ["/bin/\(name)"])
+    service.kind = kind
+    service.replicas = replicas
+    service.after = after
+    service.restart.backoffJitter = 0
+    change(&service)
+    return service
+}

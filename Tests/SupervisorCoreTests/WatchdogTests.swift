@@ -1,0 +1,149 @@
+import Testing
+
+@testable import SupervisorCore
+
+/// Heartbeats, and rule I4.
+struct WatchdogTests {
+    private func watched(_ name: String, replicas: Int = 1) -> ServiceSpec {
+        service(name, .notify, replicas: replicas) { $0.liveness.watchdog = .seconds(30) }
+    }
+
+    private func running(_ services: ServiceSpec...) throws -> World {
+        var world = World(.of(services))
+        try world.start()
+        try world.settle()
+        for id in world.shim.ids { try world.sayReady(id.description) }
+        return world
+    }
+
+    /// Lets time pass, with a heartbeat of these instances every ten seconds.
+    private func pass(_ world: inout World, seconds: Int, beating: [String]) throws {
+        for _ in 0..<(seconds / 10) {
+            try world.advance(by: .seconds(10))
+            for id in beating { try world.say(id) { $0.watchdog = .alive } }
+        }
+    }
+
+    @Test func `a heartbeat that stops ends the worker by SIGABRT, and backs off for watchdog`() throws {
+        var world = try running(watched("a"))
+        try pass(&world, seconds: 100, beating: ["a/0"])
+        #expect(world.kind("a/0") == .ready)
+        try world.advance(by: .seconds(29))
+        #expect(world.kind("a/0") == .ready)
+        try world.advance(by: .seconds(1))
+        #expect(world.kind("a/0") == .stopping)
+        #expect(world.pending("a/0") == [.abort])
+        try world.end("a/0", .signal(.abort, coreDumped: true))
+        #expect(world.record("a/0")?.lastExit?.cause == .watchdog)
+        #expect(world.record("a/0")?.restartsByCause == [.watchdog: 1])
+    }
+
+    @Test func `a heartbeat costs no timer`() throws {
+        var world = try running(watched("a"))
+        let timer = try #require(world.timer("a/0"))
+        try world.say("a/0") { $0.watchdog = .alive }
+        #expect(world.effects.isEmpty)
+        #expect(world.timer("a/0") == timer)
+    }
+
+    @Test func `nobody is restarted for health in the first minute`() throws {
+        var world = try running(watched("a"))
+        try world.advance(by: .seconds(59))
+        #expect(world.kind("a/0") == .ready)
+        #expect(world.instanceStatus("a/0")?.state == .degraded)
+        #expect(world.instanceStatus("a/0")?.live == false)
+        #expect(world.notes.contains { $0.contains("suppressed") && $0.contains("I4") })
+        try world.advance(by: .seconds(31))
+        #expect(world.kind("a/0") == .stopping)
+    }
+
+    @Test func `a late heartbeat that comes back is forgiven`() throws {
+        var world = try running(watched("a"))
+        try world.advance(by: .seconds(40))
+        #expect(world.record("a/0")?.run?.heartbeatLate == true)
+        try world.say("a/0") { $0.watchdog = .alive }
+        #expect(world.record("a/0")?.run?.heartbeatLate == false)
+        #expect(world.instanceStatus("a/0")?.state == .healthy)
+        try pass(&world, seconds: 200, beating: ["a/0"])
+        #expect(world.kind("a/0") == .ready)
+    }
+
+    @Test func `a service is restarted for health once in ten minutes`() throws {
+        var world = try running(watched("a"))
+        try world.advance(by: .seconds(90))
+        #expect(world.kind("a/0") == .stopping)
+        try world.end("a/0", .signal(.abort, coreDumped: false))
+        try world.advance(by: .seconds(1))
+        try world.sayReady("a/0")
+        try world.advance(by: .seconds(500))
+        #expect(world.kind("a/0") == .ready)
+        #expect(world.instanceStatus("a/0")?.reason == "gives no heartbeat")
+        try world.advance(by: .seconds(130))
+        #expect(world.kind("a/0") == .stopping)
+    }
+
+    @Test func `one restart for health at a time, and three in ten minutes on a node`() throws {
+        var world = try running(watched("a"), watched("b"), watched("c"), watched("d"))
+        try world.advance(by: .seconds(100))
+        let stopping = { (world: World) in ["a/0", "b/0", "c/0", "d/0"].filter { world.kind($0) == .stopping } }
+        var restarted: [String] = []
+        for _ in 0..<4 {
+            let now = stopping(world)
+            #expect(now.count == (restarted.count < 3 ? 1 : 0))
+            guard let one = now.first else { break }
+            restarted.append(one)
+            try world.end(one, .signal(.abort, coreDumped: false))
+            try world.advance(by: .seconds(1))
+            #expect(stopping(world).isEmpty, "its successor is not ready yet")
+            try world.sayReady(one)
+            try pass(&world, seconds: 40, beating: restarted)
+        }
+        #expect(Set(restarted).count == 3)
+        #expect(world.machine.node.healthRestarts.count == 3)
+    }
+
+    @Test func `with report, a heartbeat that stops is only shown`() throws {
+        var spec = watched("a")
+        spec.liveness.action = .report
+        var world = try running(spec)
+        try world.advance(by: .seconds(3_600))
+        #expect(world.kind("a/0") == .ready)
+        #expect(world.status("a")?.state == .degraded)
+    }
+
+    @Test func `a worker that says trigger is late at once`() throws {
+        var world = try running(watched("a"))
+        try pass(&world, seconds: 70, beating: ["a/0"])
+        try world.say("a/0") { $0.watchdog = .trigger }
+        #expect(world.kind("a/0") == .stopping)
+    }
+
+    @Test func `a worker may change its period, or ask for none, where one is configured`() throws {
+        var world = try running(watched("a"), service("b"))
+        try pass(&world, seconds: 60, beating: ["a/0"])
+        try world.say("a/0") { $0.watchdogUsec = 200_000_000 }
+        try world.advance(by: .seconds(199))
+        #expect(world.kind("a/0") == .ready)
+        try world.say("a/0") { $0.watchdogUsec = 0 }
+        #expect(world.timer("a/0") == nil)
+        try world.advance(by: .seconds(3_600))
+        #expect(world.kind("a/0") == .ready)
+        try world.say("b/0") { $0.watchdogUsec = 1 }
+        #expect(world.timer("b/0") == nil)
+    }
+
+    @Test func `restarts for health count over the death of the daemon, and a heartbeat gets a new period`() throws {
+        var world = try running(watched("a", replicas: 2))
+        try pass(&world, seconds: 60, beating: ["a/0", "a/1"])
+        try world.advance(by: .seconds(29))
+        try world.daemonDies()
+        try world.advance(by: .seconds(29))
+        #expect(world.kind("a/0") == .ready && world.kind("a/1") == .ready)
+        try world.advance(by: .seconds(1))
+        #expect([world.kind("a/0"), world.kind("a/1")].count { $0 == .stopping } == 1)
+        try world.daemonDies()
+        #expect(world.machine.node.healthRestarts.count == 1)
+        try world.advance(by: .seconds(120))
+        #expect(world.kind("a/1") == .ready)
+    }
+}
