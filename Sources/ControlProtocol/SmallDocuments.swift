@@ -1,4 +1,4 @@
-public import StatusBoard
+import StatusBoard
 public import SupervisorCore
 
 /// Answers that need no file of their own.

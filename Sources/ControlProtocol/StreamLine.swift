@@ -1,5 +1,5 @@
 public import StatusBoard
-public import SupervisorCore
+import SupervisorCore
 
 /// The lines of `/v1/logs` and `/v1/events`: one JSON object each, with its newline.
 public enum StreamLine {

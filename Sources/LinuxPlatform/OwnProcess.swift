@@ -54,6 +54,11 @@ public enum OwnProcess {
         try SmallFile.write("/proc/self/oom_score_adj", "\(value)")
     }
 
+    /// Sleeps. For the moments before anything is served.
+    public static func pause(milliseconds: Int32) {
+        _ = poll(nil, 0, max(0, milliseconds))
+    }
+
     public static func environment(_ name: String) -> String? {
         getenv(name).map { String(cString: $0) }
     }

@@ -49,6 +49,11 @@ public enum ProcessTable {
         }
     }
 
+    /// A descriptor of the process, readable when it has ended (pidfd_open(2), Linux 5.3).
+    public static func open(_ pid: Int32) throws(SystemError) -> Descriptor {
+        Descriptor(try SystemError.check(clinux_pidfd_open(pid), "open process", "\(pid)"))
+    }
+
     /// Device and inode of what a process has open as this descriptor; nil when nothing, or when it may not be asked.
     public static func openFile(_ descriptor: Int32, of pid: Int32) -> FileIdentity? {
         FileIdentity(path: "/proc/\(pid)/fd/\(descriptor)")

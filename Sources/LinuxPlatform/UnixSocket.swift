@@ -57,6 +57,16 @@ public enum UnixSocket {
         return socket
     }
 
+    /// A socket without a name, to send datagrams from.
+    public static func unconnected(_ kind: Kind, nonblocking: Bool = true) throws(SystemError) -> Descriptor {
+        Descriptor(try SystemError.check(clinux_unix_socket(kind.rawValue, nonblocking), "create a socket"))
+    }
+
+    /// Ends both directions; what has arrived can still be read.
+    public static func shutDown(_ socket: Int32) {
+        _ = clinux_shutdown(socket, true, true)
+    }
+
     /// The next connection; nil when there is none (a socket that does not block).
     public static func accept(_ listener: Int32, nonblocking: Bool = true) throws(SystemError) -> Descriptor? {
         let result = clinux_accept(listener, nonblocking)

@@ -14,6 +14,7 @@ extension Supervisor {
     func received(_ report: ShimReport) {
         switch report {
         case .started(let id, let generation, let pid, let at, let warnings):
+            forgetPid(of: id, generation)
             mains[pid] = (id, generation)
             for warning in warnings { record(subject: id.description, kind: "warning", "\(id): \(warning)") }
             receive(.started(id, generation, pid: pid, at: at))

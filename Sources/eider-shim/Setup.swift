@@ -1,25 +1,9 @@
 import LinuxPlatform
 import SupervisorCore
 
-/// Why the shim cannot go on.
-enum ShimFailure: Error, CustomStringConvertible {
-    case system(SystemError)
-    case lock(FileLock.Refusal)
-
-    var description: String {
-        switch self {
-        case .system(let error): error.description
-        case .lock(.held(let pid, let path)):
-            "cannot start: another shim (process \(pid.map { String($0) } ?? "unknown")) serves this fleet and holds "
-                + "\(path); stop it first"
-        case .lock(let refusal): refusal.description
-        }
-    }
-}
-
 /// The shim's place in the system, prepared before anything is served: at most one per runtime directory, away from
 /// every terminal, parent of all orphans below it, hard to kill.
-struct Setup: ~Copyable {
+final class Setup {
     let runtimeDirectory: String
     let fleet: FleetToken
     let lock: FileLock
@@ -35,31 +19,18 @@ struct Setup: ~Copyable {
     /// What a former shim left, and was ended.
     let remains: Remains.Outcome
 
-    init(runtimeDirectory: String) throws(ShimFailure) {
+    /// - Parameter lock: says that no other shim serves this runtime directory.
+    init(runtimeDirectory: String, lock: consuming FileLock) throws(SystemError) {
         self.runtimeDirectory = runtimeDirectory
-        do throws(SystemError) {
-            try FileSystem.makeDirectory(runtimeDirectory, mode: 0o755)
-            try Signals.ignore(Signals.brokenPipe)
-            // Before anything else, so that none of them ends us halfway.
-            signals = try SignalDescriptor([Signals.child, .terminate])
-            try Signals.block([.hangup, .interrupt, .quit])
-            nullDevice = try FileDescriptors.open("/dev/null", flags: 2)
-            fleet = try FleetToken(runtimeDirectory: runtimeDirectory)
-        } catch {
-            throw .system(error)
-        }
-        do throws(FileLock.Refusal) {
-            lock = try FileLock(path: runtimeDirectory + "/shim.lock")
-        } catch {
-            throw .lock(error)
-        }
-        do throws(SystemError) {
-            if !OwnProcess.isSessionLeader { try OwnProcess.newSession() }
-            try OwnProcess.becomeSubreaper()
-            ledger = try Ledger(path: runtimeDirectory + "/shim.ledger", fleet: fleet)
-        } catch {
-            throw .system(error)
-        }
+        self.lock = lock
+        fleet = try FleetToken(runtimeDirectory: runtimeDirectory)
+        try Signals.ignore(Signals.brokenPipe)
+        try Signals.block([.hangup, .interrupt, .quit])
+        signals = try SignalDescriptor([Signals.child, .terminate])
+        nullDevice = try FileDescriptors.open("/dev/null", flags: 2)
+        if !OwnProcess.isSessionLeader { try OwnProcess.newSession() }
+        try OwnProcess.becomeSubreaper()
+        ledger = try Ledger(path: runtimeDirectory + "/shim.ledger", fleet: fleet)
         OwnProcess.setName("eider-shim")
         originalLimit = try? OwnProcess.raiseDescriptorLimit()
         childOOMScore = Self.becomeHardToKill()

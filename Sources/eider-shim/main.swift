@@ -23,13 +23,20 @@ func runShim(_ arguments: [String]) -> Int32 {
         StandardError.line("eider-shim: usage: eider-shim --runtime-directory DIR [--state-directory DIR]")
         return 64
     }
-    do throws(ShimFailure) {
-        let shim = try Shim(Setup(runtimeDirectory: directory))
+    do {
+        try FileSystem.makeDirectory(directory, mode: 0o755)
+        let lock = try FileLock(path: directory + "/shim.lock")
+        let shim = try Shim(Setup(runtimeDirectory: directory, lock: lock))
         return try shim.run()
+    } catch FileLock.Refusal.held(let pid, let path) {
+        let holder = pid.map { String($0) } ?? "unknown"
+        StandardError.line(
+            "eider-shim: cannot start: another shim (process \(holder)) serves this fleet and holds \(path); "
+                + "stop it first")
     } catch {
         StandardError.line("eider-shim: \(error)")
-        return 1
     }
+    return 1
 }
 
 exit(runShim(CommandLine.arguments))

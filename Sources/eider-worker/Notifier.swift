@@ -31,17 +31,22 @@ final class Notifier {
         flush()
     }
 
-    /// Says the number of requests in flight, soon.
-    func report(inFlight count: Int) {
+    /// Says the number of requests in flight: soon, or now when the process may end before soon.
+    func report(inFlight count: Int, now: Bool) {
         inFlight = count
+        if now { return sendInFlight() }
         if inFlightScheduled { return }
         inFlightScheduled = true
         loop.assumeIsolated().scheduleTask(in: Self.inFlightDelay) {
             self.inFlightScheduled = false
-            if self.inFlight == self.inFlightSent { return }
-            self.inFlightSent = self.inFlight
-            self.send("X_EIDER_IN_FLIGHT=\(self.inFlight)")
+            self.sendInFlight()
         }
+    }
+
+    private func sendInFlight() {
+        if inFlight == inFlightSent { return }
+        inFlightSent = inFlight
+        send("X_EIDER_IN_FLIGHT=\(inFlight)")
     }
 
     private func flush() {

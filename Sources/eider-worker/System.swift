@@ -71,6 +71,8 @@ enum System {
     /// (Swift's Glibc has neither signalfd nor pipe2.)
     static func openSignals(ignoringTermination: Bool) -> Int32? {
         _ = signal(SIGPIPE, SIG_IGN)
+        // The kernel reaps our children: nobody here asks how they ended.
+        _ = signal(SIGCHLD, SIG_IGN)
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else { return nil }
         for end in ends {

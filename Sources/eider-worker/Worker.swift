@@ -156,12 +156,12 @@ extension Worker {
 
     func requestBegan() {
         inFlight += 1
-        notifier?.report(inFlight: inFlight)
+        notifier?.report(inFlight: inFlight, now: isStopping)
     }
 
     func requestEnded() {
         inFlight -= 1
-        notifier?.report(inFlight: inFlight)
+        notifier?.report(inFlight: inFlight, now: isStopping)
     }
 }
 

@@ -88,7 +88,8 @@ struct WorkerOptions {
                 return value
             }
         }
-        if role == .server, listens, port == nil, passedSockets == 0 {
+        let needsPort = role == .server && listens && !crashesOnStart
+        if needsPort, port == nil, passedSockets == 0 {
             throw UsageError("no port: give --port N, set PORT, or say --no-listen")
         }
     }

@@ -26,7 +26,9 @@ struct Edges {
             version: Eiderd.version, loop: loop, clock: { MonotonicClock.now() },
             processFigures: { ProcessFigures.current() }
         ).wait()
-        let access = AccessPolicy(admins: spec.control.admins, readers: spec.control.readers)
+        let access = AccessPolicy(
+            admins: spec.control.admins, readers: spec.control.readers, lookup: SystemAccounts(),
+            ownUser: Accounts.ownUserID)
         let control = try ControlServer.start(
             listener: controlListener, board: supervisor.board, port: supervisor.handle, access: access,
             version: Eiderd.version, loop: loop, clock: { MonotonicClock.now() }

@@ -50,7 +50,7 @@ enum Eiderd {
 
     /// Writes each line to standard error, with our name before it.
     static func complain(_ text: String) {
-        for line in text.split(separator: "\n") { fputs("eiderd: \(line)\n", stderr) }
+        for line in text.split(separator: "\n") { StandardError.line("eiderd: \(line)") }
     }
 
     static func load(_ arguments: Arguments) -> Configuration? {

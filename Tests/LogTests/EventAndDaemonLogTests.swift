@@ -12,7 +12,11 @@ import Testing
         let history = EventHistory(writer: nil)
         for number in 0..<3000 {
             history.append(
-                subject: number % 2 == 0 ? "auth/\(number % 4)" : nil, kind: "k", text: "\(number)", wallClock: 1)
+                subject: number % 2 == 0 ? "auth/\(number % 4)" : nil,
+                kind: "k",
+                text: "\(number)",
+                wallClock: 1
+            )
         }
         let all = history.events(after: 0, subject: nil, limit: 10_000)
         #expect(all.count == EventHistory.Limits.records)
@@ -129,7 +133,8 @@ import Testing
         #expect(
             eventually {
                 !FileTail.read(directory.path + "/logs/auth.log", limit: 100).isEmpty
-            })
+            }
+        )
         // Somebody reads: it goes on, and says what is missing.
         var text = ""
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
@@ -139,7 +144,8 @@ import Testing
                 let count = clinux_read(pipe.readEnd, &buffer, buffer.count)
                 if count > 0 { text += String(decoding: buffer[..<count], as: UTF8.self) } else { log.info("again") }
                 return text.hasSuffix("again\n")
-            })
+            }
+        )
         let lines = text.split(separator: "\n")
         #expect(lines.allSatisfy { $0.contains("eiderd: ") })
         #expect(lines.contains { $0.contains("messages were dropped: standard error is slow") })

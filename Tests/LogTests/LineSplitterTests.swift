@@ -20,7 +20,9 @@ import Testing
             while start < end {
                 let used = stream[start..<end].withUnsafeBytes { window in
                     splitter.split(
-                        window, mayLeave: end == stream.count ? 0 : mayLeave, maximumLines: maximumLines
+                        window,
+                        mayLeave: end == stream.count ? 0 : mayLeave,
+                        maximumLines: maximumLines
                     ) { cuts.append(Cut(text: Array($0.text), consumed: $0.consumed, cut: $0.cut)) }
                 }
                 start += used
@@ -77,7 +79,8 @@ import Testing
         for _ in 0..<40 {
             var stream: [UInt8] = []
             for _ in 0..<Int.random(in: 1...12, using: &random) {
-                let length = Bool.random(using: &random)
+                let length =
+                    Bool.random(using: &random)
                     ? Int.random(in: 0...30, using: &random) : Int.random(in: 16_000...40_000, using: &random)
                 for _ in 0..<length { stream.append(UInt8.random(in: 0x0B...0xFF, using: &random)) }
                 stream.append(0x0A)
@@ -107,7 +110,12 @@ import Testing
             let bytes = Array(line.utf8)
             bytes.withUnsafeBytes {
                 memory.add(
-                    instance, $0, spans: [0..<bytes.count], wallClock: wallClock, counted: LogCounters())
+                    instance,
+                    $0,
+                    spans: [0..<bytes.count],
+                    wallClock: wallClock,
+                    counted: LogCounters()
+                )
             }
         }
     }
@@ -136,8 +144,10 @@ import Testing
         var most = 0
         for index in 0..<1000 {
             add(
-                memory, InstanceID(service: "s\(index)", index: 0),
-                (0..<8).map { _ in String(repeating: "x", count: 16_000) })
+                memory,
+                InstanceID(service: "s\(index)", index: 0),
+                (0..<8).map { _ in String(repeating: "x", count: 16_000) }
+            )
             most = max(most, memory.byteCount)
         }
         #expect(most <= LogLimits.ringsBytes)

@@ -160,7 +160,9 @@ import Testing
 
         let rig = try LogRig(directory)
         let again = try rig.add(auth0)
-        #expect(rig.collector.tail(.service("auth"), limit: 10).map(\.text) == ["before 0", "before 1", "of the other"])
+        #expect(
+            rig.collector.tail(.service("auth"), limit: 10).map(\.text) == ["before 0", "before 1", "of the other"]
+        )
         again.write((0..<300).map { "after \($0)\n" }.joined())
         #expect(eventually { rig.texts("auth").count == 303 })
         let lines = rig.collector.tail(.instance(auth0), limit: 400)

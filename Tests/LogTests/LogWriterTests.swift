@@ -64,7 +64,8 @@ import Testing
                 number += 1
                 pipe.write("again \(number)\n")
                 return access(rig.path("auth"), F_OK) == 0
-            })
+            }
+        )
         pipe.write("last\n")
         #expect(eventually { rig.texts("auth").last == "last" })
         #expect(rig.problems.isEmpty)
@@ -110,7 +111,10 @@ import Testing
         let texts = rig.texts("auth")
         let gaps = texts.filter { $0.hasPrefix("[eider]") }
         #expect(
-            gaps == ["[eider] \(dropped) bytes of output were dropped: the log cannot be written: No space left on device"])
+            gaps == [
+                "[eider] \(dropped) bytes of output were dropped: the log cannot be written: No space left on device"
+            ]
+        )
         let written = texts.filter { !$0.hasPrefix("[eider]") }.reduce(0) { $0 + $1.utf8.count + 1 }
         #expect(UInt64(written) + dropped == rig.counters("auth").bytes)
     }
@@ -143,13 +147,15 @@ import Testing
             eventually(30) {
                 read()
                 return rig.problems.contains { if case .caughtUp = $0 { true } else { false } }
-            })
+            }
+        )
         pipe.write("resumed\n")
         #expect(
             eventually(30) {
                 read()
                 return bytes.suffix(8).elementsEqual("resumed\n".utf8)
-            })
+            }
+        )
         let texts = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map {
             $0.split(separator: " ", maxSplits: 2).dropFirst(2).joined()
         }
@@ -185,7 +191,10 @@ import Testing
         // The unfinished line is the successor's.
         let successor = try LogRig(directory)
         successor.collector.add(
-            instance: auth0, descriptor: clinux_duplicate(spare, 3), logs: ServiceSpec.Logs())
+            instance: auth0,
+            descriptor: clinux_duplicate(spare, 3),
+            logs: ServiceSpec.Logs()
+        )
         pipe.write("shed\n")
         #expect(eventually { successor.texts("auth") == ["precious", "unfinished"] })
     }

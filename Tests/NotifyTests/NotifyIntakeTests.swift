@@ -33,7 +33,8 @@ private final class Sockets {
 
     /// Has another process send `text`, which is gone when this returns.
     func sendFromAnother(_ text: String) throws -> Int32 {
-        let program = "import socket,sys; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
+        let program =
+            "import socket,sys; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
             + ".sendto(sys.argv[2].encode(), '\\0' + sys.argv[1])"
         let arguments = ["python3", "-c", program, String(path.dropFirst()), text]
         var pointers: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
@@ -63,7 +64,9 @@ private func at(_ milliseconds: Int64) -> MonotonicInstant {
 @Suite struct NotifyIntakeTests {
     /// The sender's queue holds few (net.unix.max_dgram_qlen), so that tests send and drain by turns.
     private func drain(
-        _ intake: inout NotifyIntake, _ now: MonotonicInstant, budget: Int = NotifyIntake.Limits.budget
+        _ intake: inout NotifyIntake,
+        _ now: MonotonicInstant,
+        budget: Int = NotifyIntake.Limits.budget
     ) -> [NotifyMessage] {
         var messages: [NotifyMessage] = []
         _ = intake.drain(budget: budget, now: now) { _, _, message in
@@ -331,7 +334,8 @@ private func at(_ milliseconds: Int64) -> MonotonicInstant {
     @Test func readsProcStat() {
         let text = "4711 (a) b (c)) S 12 4711 99 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 1 1"
         #expect(
-            SenderIdentity.stat(text: text) == SenderIdentity.Stat(parent: 12, session: 99, startTime: 123_456))
+            SenderIdentity.stat(text: text) == SenderIdentity.Stat(parent: 12, session: 99, startTime: 123_456)
+        )
         #expect(SenderIdentity.stat(text: "") == nil)
         #expect(SenderIdentity.stat(text: "1 (x) S 1 2") == nil)
     }

@@ -17,7 +17,9 @@ import Testing
                 X_EIDER_IN_FLIGHT=17
                 ERRNO=2
                 BARRIER=1
-                """))
+                """
+            )
+        )
         var expected = NotifyMessage()
         expected.ready = true
         expected.status = "Processing requests… 12"
@@ -111,7 +113,8 @@ import Testing
         }
         let words = [
             "READY=1", "STOPPING=1", "RELOADING=1", "STATUS=", "WATCHDOG=", "WATCHDOG_USEC=", "MAINPID=", "ERRNO=",
-            "EXTEND_TIMEOUT_USEC=", "X_EIDER_IN_FLIGHT=", "BARRIER=1", "\n", "=", "1", "99999999999999999999", "trigger",
+            "EXTEND_TIMEOUT_USEC=", "X_EIDER_IN_FLIGHT=", "BARRIER=1", "\n", "=", "1", "99999999999999999999",
+            "trigger",
         ].map { Array($0.utf8) }
         var total = 0
         var read = 0

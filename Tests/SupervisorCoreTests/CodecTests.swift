@@ -10,6 +10,7 @@ struct CodecTests {
         ExitCause.allCases.flatMap { cause in
             var full = InstanceState.Stop(cause: cause, graceEnds: at(9))
             full.mainGone = true
+            full.signalled = true
             full.remaining = 3
             full.remainingExample = 77
             return [InstanceState.Stop(cause: cause, graceEnds: nil), full]

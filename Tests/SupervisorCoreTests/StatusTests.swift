@@ -38,12 +38,12 @@ struct StatusTests {
     @Test func `a service is degraded while some of what is wanted is missing`() throws {
         var world = try World.running(service("a", replicas: 3))
         try world.end("a/1", .code(7))
-        var status = try #require(world.status("a"))
+        var status = try world.seen("a")
         #expect(status.state == .degraded && status.ready == 2 && status.desired == 3 && status.routable)
         #expect(status.reason == "a/1: exited with code 7")
         #expect(status.instances[1].nextStartAt == world.now.advanced(by: .milliseconds(500)))
         try world.ask(stop: "a/1")
-        status = try #require(world.status("a"))
+        status = try world.seen("a")
         #expect(status.state == .healthy && status.desired == 2, "what is not wanted is not missing")
     }
 
@@ -60,7 +60,7 @@ struct StatusTests {
 
     @Test func `since is when the public state last changed`() throws {
         var world = try World.running(service("a"))
-        let ready = try #require(world.status("a")?.since)
+        let ready = try world.seen("a").since
         try world.advance(by: .seconds(5))
         #expect(world.status("a")?.since == ready)
         try world.end("a/0")
@@ -115,7 +115,7 @@ struct StatusTests {
             $0.status = "warming up"
             $0.inFlight = 3
         }
-        var status = try #require(world.instanceStatus("a/0"))
+        var status = try world.seenInstance("a/0")
         #expect(status.statusText == "warming up" && status.inFlight == 3 && status.live && status.ready)
         #expect(status.pid == world.process("a/0")?.pid)
         try world.say("a/0") { $0.reloading = true }
@@ -124,10 +124,10 @@ struct StatusTests {
             $0.ready = true
             $0.status = ""
         }
-        status = try #require(world.instanceStatus("a/0"))
+        status = try world.seenInstance("a/0")
         #expect(status.reason == nil && status.statusText == nil)
         try world.end("a/0")
-        status = try #require(world.instanceStatus("a/0"))
+        status = try world.seenInstance("a/0")
         #expect(status.pid == nil && status.startedAt == nil && status.inFlight == nil && !status.live)
         #expect(status.lastExit?.inWords == "exited with code 1")
     }

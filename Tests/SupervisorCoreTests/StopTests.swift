@@ -225,7 +225,6 @@ struct StopTests {
 
     @Test func `waiting commands are limited`() throws {
         var world = try World.running(service("a", .notify))
-        world.thorough = false
         for _ in 0..<CoreLimits.operations { try world.ask(start: "a") }
         let operation = try world.ask(start: "a")
         guard case .refused = world.results[operation] else {

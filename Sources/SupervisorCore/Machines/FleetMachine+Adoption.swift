@@ -56,7 +56,7 @@ extension FleetMachine {
             turn.act(.remember(id, nil))
         }
         // A predecessor that died before it could write them to the disk has left that to do.
-        intentsMoved = instances.compactMap(\.memory.stopIntent) != adoption.intents
+        intentsMoved = stopIntents != adoption.intents
     }
 
     private mutating func restore(_ memory: RememberedInstance, in slot: Int, _ turn: inout Turn) {
@@ -160,12 +160,12 @@ extension InstanceMachine {
         turn.act(.endTree(id, generation))
     }
 
-    /// A stop was going on: repeat the act that may have died with the daemon. Both are idempotent.
+    /// A stop was going on: do what may have died with the daemon. A kill may be asked for twice, a signal may not.
     mutating func resumeStop(_ turn: inout Turn) {
         guard case .stopping(let stop) = state else { return }
         if stop.graceEnds == nil {
             turn.act(.endTree(id, generation))
-        } else {
+        } else if !stop.signalled {
             let signal = stop.cause == .watchdog && !stop.mainGone ? SignalNumber.abort : policy.stopSignal
             turn.act(.signal(id, generation, signal, tree: stop.mainGone))
         }

@@ -88,7 +88,7 @@ public struct FleetMachine: Sendable, Equatable {
         // Before an operator is told that it is done.
         if intentsMoved {
             intentsMoved = false
-            turn.act(.saveIntents(instances.compactMap(\.memory.stopIntent)))
+            turn.act(.saveIntents(stopIntents))
         }
         settleOperations(&turn)
         concludeShutdown(&turn)
@@ -133,6 +133,9 @@ public struct FleetMachine: Sendable, Equatable {
         }
     }
 
+    /// What operators asked for, of instances that are configured.
+    var stopIntents: [StopIntent] { instances.compactMap { $0.service == nil ? nil : $0.memory.stopIntent } }
+
     // MARK: Updating one instance
 
     /// Rule P4: what belongs to an older run is dropped and counted.
@@ -156,9 +159,15 @@ public struct FleetMachine: Sendable, Equatable {
         let mark = turn.effects.count
         body(&instances[slot], &turn)
         instances[slot].fitTimer(&turn)
+        if before != instances[slot].memory {
+            turn.effects.insert(.remember(instances[slot].id, instances[slot].worthRemembering), at: mark)
+        }
+        // After the signal: where the daemon dies before it, the next one sends it.
+        if shimPresent, instances[slot].confirmSignal() {
+            turn.act(.remember(instances[slot].id, instances[slot].worthRemembering))
+        }
         let after = instances[slot].memory
         if before == after { return }
-        turn.effects.insert(.remember(instances[slot].id, instances[slot].worthRemembering), at: mark)
         if before.stopIntent != after.stopIntent { intentsMoved = true }
         if !before.firstAttemptOver, after.firstAttemptOver, instances[slot].service != nil { firstAttemptsOpen -= 1 }
         if before.state != after.state { stateChanged(slot, from: before.state, to: after.state) }

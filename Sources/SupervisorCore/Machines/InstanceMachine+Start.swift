@@ -29,8 +29,10 @@ extension InstanceMachine {
     }
 
     mutating func started(pid: Int32, at: MonotonicInstant, _ turn: inout Turn) {
+        let isFirst = memory.run?.pid == nil
         memory.run?.pid = pid
         memory.run?.startedAt = at
+        if !isFirst { return turn.note(id, "main-pid", "\(id) named pid \(pid) as its main process") }
         switch state {
         case .starting:
             turn.note(id, "started", "\(id) was started as pid \(pid)")

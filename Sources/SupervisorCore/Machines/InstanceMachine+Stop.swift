@@ -47,6 +47,14 @@ extension InstanceMachine {
         turn.act(.signal(id, generation, signal ?? policy.stopSignal, tree: false))
     }
 
+    /// Notes that the stop signal, which each update that asks for a stop gives, was given; false where it is known.
+    mutating func confirmSignal() -> Bool {
+        guard case .stopping(var stop) = state, stop.graceEnds != nil, !stop.signalled else { return false }
+        stop.signalled = true
+        memory.state = .stopping(stop)
+        return true
+    }
+
     /// The grace period is over, or nobody waits any longer: end the tree.
     mutating func endNow(_ turn: inout Turn) {
         guard case .stopping(var stop) = state, stop.graceEnds != nil else { return }
@@ -81,6 +89,7 @@ extension InstanceMachine {
             memory.lastExit = LastExit(outcome: .status(status), cause: cause, at: at, usage: usage)
             turn.note(id, "exited", "\(id) \(status.inWords)")
             stop.mainGone = true
+            stop.signalled = false
             memory.state = .stopping(stop)
             if treeGone {
                 ended(cause: stop.cause, success: false, &turn)

@@ -49,6 +49,9 @@ public enum InstanceState: Sendable, Equatable {
         public var cause: ExitCause
         /// When the grace period ends; nil once the tree is being killed.
         public var graceEnds: MonotonicInstant?
+        /// The shim was told to send the stop signal: to the main process, then, once that has ended, to the rest of
+        /// its tree. It is not told again, since many programs take a second one for a hurry.
+        public var signalled = false
         /// The main process has ended; what is left is the rest of its tree.
         public var mainGone = false
         /// Processes that SIGKILL has not ended yet, as the shim last said; 0 when it said nothing.

@@ -247,6 +247,7 @@ extension InstanceState.Stop {
             $0.write(Int64(remaining))
             $0.write(remainingExample)
         }
+        writer.field(5) { $0.write(signalled) }
     }
 
     fileprivate init?(from reader: inout WireReader) {
@@ -259,6 +260,7 @@ extension InstanceState.Stop {
             case 4:
                 remaining = field.read(Int64.self).flatMap { Int(exactly: $0) } ?? 0
                 remainingExample = field.read() ?? 0
+            case 5: signalled = field.readBool() ?? false
             default: break
             }
         }

@@ -61,7 +61,12 @@ public final class EventHistory: EventReading {
         let shortened = String(decoding: text.utf8.prefix(Limits.textBytes), as: UTF8.self)
         let (sequence, observers) = state.withLock { state in
             let record = EventRecord(
-                sequence: state.sequence, wallClock: wallClock, subject: subject, kind: kind, text: shortened)
+                sequence: state.sequence,
+                wallClock: wallClock,
+                subject: subject,
+                kind: kind,
+                text: shortened
+            )
             state.append(record)
             // Within the lock, so that the file has them in order. A full queue costs the file an event, not us.
             _ = queue?.append("", Self.line(record))
@@ -122,8 +127,12 @@ public final class EventHistory: EventReading {
         else { return nil }
         let subject = unescaped(fields[2])
         return EventRecord(
-            sequence: sequence, wallClock: wallClock, subject: subject.isEmpty ? nil : subject,
-            kind: unescaped(fields[3]), text: unescaped(fields[4]))
+            sequence: sequence,
+            wallClock: wallClock,
+            subject: subject.isEmpty ? nil : subject,
+            kind: unescaped(fields[3]),
+            text: unescaped(fields[4])
+        )
     }
 
     private static func unescaped(_ field: ArraySlice<UInt8>) -> String {

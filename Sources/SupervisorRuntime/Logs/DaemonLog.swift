@@ -1,5 +1,5 @@
 import CLinux
-public import Glibc
+import Glibc
 import Synchronization
 
 /// The daemon's own log: one line each on standard error.
@@ -28,12 +28,18 @@ public final class DaemonLog: Sendable {
     private let threshold: Level
     private let queue = Mutex<LogQueue?>(nil)
 
+    /// The value of `JOURNAL_STREAM` in the environment.
+    public static var environmentJournalStream: String? {
+        getenv("JOURNAL_STREAM").map { String(cString: $0) }
+    }
+
     /// - Parameters:
     ///   - threshold: less important lines are left out.
     ///   - journalStream: the value of `JOURNAL_STREAM`; it counts when it names `descriptor` (systemd.exec(5)).
     public init(
-        descriptor: Int32 = 2, threshold: Level = .info,
-        journalStream: String? = getenv("JOURNAL_STREAM").map { String(cString: $0) }
+        descriptor: Int32 = 2,
+        threshold: Level = .info,
+        journalStream: String? = DaemonLog.environmentJournalStream
     ) {
         self.descriptor = descriptor
         self.threshold = threshold

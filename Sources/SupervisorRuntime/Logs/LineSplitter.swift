@@ -20,7 +20,10 @@ struct LineSplitter {
     /// Hands on the lines of `window`, at most about `maximumLines`. Answers how many bytes are dealt with: the rest
     /// must come again. It leaves an unfinished line of up to `mayLeave` bytes, and keeps a longer one itself.
     mutating func split(
-        _ window: UnsafeRawBufferPointer, mayLeave: Int, maximumLines: Int, _ each: (Line) -> Void
+        _ window: UnsafeRawBufferPointer,
+        mayLeave: Int,
+        maximumLines: Int,
+        _ each: (Line) -> Void
     ) -> Int {
         var position = 0
         var lines = 0
@@ -92,7 +95,10 @@ struct LineSplitter {
         each(
             Line(
                 text: UnsafeRawBufferPointer(rebasing: text[length...]),
-                consumed: bytes.count &+ lineEnd &- length, cut: false))
+                consumed: bytes.count &+ lineEnd &- length,
+                cut: false
+            )
+        )
     }
 
     /// The limit, or a little less where that would part a character of UTF-8.

@@ -42,11 +42,18 @@ public final class LogCollector: LogReading {
         try BackgroundThread.start("eider-output") { [self] in
             guard let peek = handover.withLock({ $0.take() }) else { return }
             var loop = LogCollectorLoop(
-                epoll: epoll, peek: peek, wake: wake, writer: writer, memory: memory,
-                requests: { [self] in mailbox.withLock { requests in
-                    defer { requests = [] }
-                    return requests
-                } })
+                epoll: epoll,
+                peek: peek,
+                wake: wake,
+                writer: writer,
+                memory: memory,
+                requests: { [self] in
+                    mailbox.withLock { requests in
+                        defer { requests = [] }
+                        return requests
+                    }
+                }
+            )
             loop.run()
             ended.signal()
         }

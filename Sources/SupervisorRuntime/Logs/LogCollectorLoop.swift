@@ -9,7 +9,7 @@ private final class OutputPipe {
     let descriptor: Int32
     var splitter = LineSplitter()
     /// Bytes that stay in the pipe until the batch with this ticket is written, or until the deadline.
-    var held: (bytes: Int, ticket: UInt64, deadline: Int64)?
+    var held: (bytes: Int, ticket: UInt64, since: Int64, deadline: Int64)?
     /// The disk was too slow for this batch: until it is written, lines go to memory without waiting.
     var overtaken: UInt64?
     /// Something may be in the pipe that has not been looked at.
@@ -56,7 +56,11 @@ struct LogCollectorLoop: ~Copyable {
     private let batch = LineBatch()
 
     init(
-        epoll: Int32, peek: consuming PipePeek, wake: WakeDescriptor, writer: LogWriter, memory: LogMemory,
+        epoll: Int32,
+        peek: consuming PipePeek,
+        wake: WakeDescriptor,
+        writer: LogWriter,
+        memory: LogMemory,
         requests: @escaping () -> [LogCollector.Request]
     ) {
         self.epoll = epoll
@@ -185,8 +189,13 @@ struct LogCollectorLoop: ~Copyable {
                 if writer.queue.isWritten(pipe.instance.service, ticket: held.ticket) {
                     release(token, pipe)
                 } else if now >= held.deadline {
-                    pipe.overtaken = held.ticket
-                    release(token, pipe)
+                    let next = writer.queue.lastProgress &+ LogLimits.diskPatience
+                    if next > now, now &- held.since < LogLimits.busyDiskPatience {
+                        pipe.held?.deadline = next
+                    } else {
+                        pipe.overtaken = held.ticket
+                        release(token, pipe)
+                    }
                 }
             }
             if let until = pipe.unfinishedUntil, now >= until {
@@ -233,7 +242,8 @@ struct LogCollectorLoop: ~Copyable {
         let isDue = pipe.flushLeft != nil || now >= pipe.unfinishedUntil ?? .max
         batch.begin(pipe.instance)
         let used = pipe.splitter.split(
-            UnsafeRawBufferPointer(rebasing: window[..<count]), mayLeave: isDue ? 0 : LogLimits.unfinishedInPipe,
+            UnsafeRawBufferPointer(rebasing: window[..<count]),
+            mayLeave: isDue ? 0 : LogLimits.unfinishedInPipe,
             maximumLines: LogLimits.linesPerTurn
         ) { [batch] line in batch.add(line) }
         if used == 0 {
@@ -289,11 +299,19 @@ struct LogCollectorLoop: ~Copyable {
         if !batch.spans.isEmpty {
             batch.bytes.withUnsafeBytes { bytes in
                 memory.add(
-                    pipe.instance, bytes, spans: batch.spans, wallClock: batch.wallClock, counted: batch.counted)
+                    pipe.instance,
+                    bytes,
+                    spans: batch.spans,
+                    wallClock: batch.wallClock,
+                    counted: batch.counted
+                )
             }
             let gap = pipe.gap > 0 ? LineBatch.gap(pipe.gap, pipe.gapReason, instance: pipe.instance) : []
             admission = writer.queue.append(
-                service, gap.isEmpty ? batch.bytes : gap + batch.bytes, awaited: true)
+                service,
+                gap.isEmpty ? batch.bytes : gap + batch.bytes,
+                awaited: true
+            )
         }
         switch admission {
         case nil: break
@@ -304,7 +322,8 @@ struct LogCollectorLoop: ~Copyable {
             }
             attention.insert(token)
             if pipe.overtaken == nil {
-                if inPipe > 0 { pipe.held = (inPipe, ticket, Clocks.monotonic &+ LogLimits.diskPatience) }
+                let now = Clocks.monotonic
+                if inPipe > 0 { pipe.held = (inPipe, ticket, now, now &+ LogLimits.diskPatience) }
                 return
             }
             pipe.overtaken = ticket

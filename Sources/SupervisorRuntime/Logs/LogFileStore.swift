@@ -113,9 +113,14 @@ struct LogFileStore: ~Copyable {
             return .failure(Failure(errno: code))
         }
         var open = Open(
-            descriptor: descriptor, device: UInt64(status.st_dev), inode: UInt64(status.st_ino),
-            size: UInt64(max(0, status.st_size)), regular: status.st_mode & S_IFMT == S_IFREG, lastUse: uses,
-            lastCheck: Clocks.monotonic)
+            descriptor: descriptor,
+            device: UInt64(status.st_dev),
+            inode: UInt64(status.st_ino),
+            size: UInt64(max(0, status.st_size)),
+            regular: status.st_mode & S_IFMT == S_IFREG,
+            lastUse: uses,
+            lastCheck: Clocks.monotonic
+        )
         // A daemon that was killed may have left a line without its end.
         var last: UInt8 = 0x0A
         let isFirst = seen.insert(file.path).inserted

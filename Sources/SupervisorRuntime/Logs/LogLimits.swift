@@ -13,8 +13,11 @@ public enum LogLimits {
     /// How long an unfinished line is left in the pipe, nanoseconds. Then it is taken out, so that a writer whose
     /// pipe is full of it can go on.
     static let unfinishedPatience: Int64 = 1_000_000_000
-    /// How long a pipe is kept waiting for the disk before its lines are taken into memory, nanoseconds.
+    /// How long a pipe is kept waiting for a disk that does nothing before its lines are taken into memory,
+    /// nanoseconds.
     static let diskPatience: Int64 = 200_000_000
+    /// The same for a disk that gets on, only not fast enough.
+    static let busyDiskPatience: Int64 = 2_000_000_000
     /// Bytes taken by one flush: a pipe's default capacity several times over.
     static let flushBytes = 1 << 20
 

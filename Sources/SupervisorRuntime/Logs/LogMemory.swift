@@ -36,7 +36,10 @@ final class LogMemory: Sendable {
 
     /// Adds the lines at `spans` of `bytes`, and what was counted with them.
     func add(
-        _ instance: InstanceID, _ bytes: UnsafeRawBufferPointer, spans: ArraySlice<Range<Int>>, wallClock: Int64,
+        _ instance: InstanceID,
+        _ bytes: UnsafeRawBufferPointer,
+        spans: ArraySlice<Range<Int>>,
+        wallClock: Int64,
         counted: LogCounters
     ) {
         let observers = state.withLock { state in
@@ -44,13 +47,17 @@ final class LogMemory: Sendable {
             let count = state.rings.count + (state.rings[instance] == nil ? 1 : 0)
             // Three quarters, so that not every line makes all of them give way.
             let share = max(
-                LogLimits.ringMinimumBytes, min(LogLimits.ringBytes, LogLimits.ringsBytes / 4 * 3 / max(1, count)))
+                LogLimits.ringMinimumBytes,
+                min(LogLimits.ringBytes, LogLimits.ringsBytes / 4 * 3 / max(1, count))
+            )
             var ring = state.rings.removeValue(forKey: instance) ?? LogRing()
             state.bytes -= ring.byteCount
             for span in spans {
                 ring.append(
-                    UnsafeRawBufferPointer(rebasing: bytes[span].prefix(share)), sequence: state.next,
-                    wallClock: wallClock)
+                    UnsafeRawBufferPointer(rebasing: bytes[span].prefix(share)),
+                    sequence: state.next,
+                    wallClock: wallClock
+                )
                 state.next &+= 1
             }
             ring.trim(lines: LogLimits.ringLines, bytes: share)

@@ -58,6 +58,8 @@ final class LogQueue: Sendable {
         var requests: [@Sendable () -> Void] = []
         var writerAsleep = false
         var progressAwaited = false
+        /// When a batch was last done, by the monotonic clock.
+        var lastProgress: Int64 = 0
         var stopDeadline: Int64?
 
         func bytes(of key: LogKey) -> Int {
@@ -105,7 +107,9 @@ final class LogQueue: Sendable {
             state.bytes += lines.count
             if awaited { state.progressAwaited = true }
             if state.pending[key] == nil {
-                state.pending[key] = Batch(key: key, file: file, ticket: state.nextTicket, bytes: lines)
+                // A copy that is as long as the lines: the caller's array is used again and has room for many more.
+                let copy = lines.withUnsafeBytes { Array($0) }
+                state.pending[key] = Batch(key: key, file: file, ticket: state.nextTicket, bytes: copy)
                 state.nextTicket &+= 1
                 state.order.append(key)
             } else {
@@ -162,6 +166,9 @@ final class LogQueue: Sendable {
         }
     }
 
+    /// When a batch was last done, by the monotonic clock; 0 never.
+    var lastProgress: Int64 { state.withLock { $0.lastProgress } }
+
     /// Bytes that wait for the disk.
     var waitingBytes: Int { state.withLock { $0.bytes } }
 
@@ -197,8 +204,10 @@ final class LogQueue: Sendable {
 
     /// The batch is on the disk, or given up. Answers whether somebody waits to hear of it.
     func finished(_ batch: Batch) -> Bool {
-        state.withLock { state in
+        let now = Clocks.monotonic
+        return state.withLock { state in
             if let entry = state.inFlight.removeValue(forKey: batch.key) { state.bytes -= entry.bytes }
+            state.lastProgress = now
             defer { state.progressAwaited = false }
             return state.progressAwaited
         }

@@ -31,7 +31,7 @@ struct LogRing: Sendable {
         while count > 1, count > lines || byteCount > limit { first += 1 }
         if byteCount > limit { bytes.removeLast(byteCount - limit) }
         let offset = entries[first].start
-        guard first > 0, first * 2 > entries.count || offset > limit else { return }
+        guard first > 0, first * 4 > entries.count || offset > limit / 4 else { return }
         bytes.removeFirst(offset)
         entries.removeFirst(first)
         first = 0
@@ -65,7 +65,10 @@ struct LogRing: Sendable {
         let entry = entries[index]
         let end = index + 1 < entries.count ? entries[index + 1].start : bytes.count
         return LogLine(
-            sequence: entry.sequence, instance: instance, wallClock: entry.wallClock,
-            text: String(decoding: bytes[entry.start..<end], as: UTF8.self))
+            sequence: entry.sequence,
+            instance: instance,
+            wallClock: entry.wallClock,
+            text: String(decoding: bytes[entry.start..<end], as: UTF8.self)
+        )
     }
 }

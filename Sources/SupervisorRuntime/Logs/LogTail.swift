@@ -38,7 +38,12 @@ enum LogTail {
     /// The newest lines of the service, or of one instance, that are older than what memory has; in order, at most
     /// `limit`. Their sequence number is 0.
     static func read(
-        _ file: LogFile, service: String, instance: InstanceID?, known: Known, limit: Int, bytes: Int
+        _ file: LogFile,
+        service: String,
+        instance: InstanceID?,
+        known: Known,
+        limit: Int,
+        bytes: Int
     ) -> [LogLine] {
         var lines: [LogLine] = []
         var sameTime: [InstanceID: Int] = [:]
@@ -71,7 +76,10 @@ enum LogTail {
             let instance = InstanceID(String(decoding: rest[..<second], as: UTF8.self))
         else { return nil }
         return LogLine(
-            sequence: 0, instance: instance, wallClock: wallClock,
-            text: String(decoding: rest[(second + 1)...], as: UTF8.self))
+            sequence: 0,
+            instance: instance,
+            wallClock: wallClock,
+            text: String(decoding: rest[(second + 1)...], as: UTF8.self)
+        )
     }
 }

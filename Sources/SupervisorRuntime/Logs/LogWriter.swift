@@ -8,6 +8,12 @@ import Synchronization
 ///
 /// `STATE/logs/SERVICE.log` has lines `TIME INSTANCE text`, TIME in RFC 3339.
 public final class LogWriter: Sendable {
+    /// In a structure of its own: a mutex that holds a closure itself wraps it once more at each access (the closure is
+    /// brought into the generic form and written back), until calling it overflows the stack.
+    private struct Progress: Sendable {
+        var action: (@Sendable () -> Void)?
+    }
+
     let queue: LogQueue
     private let stateDirectory: String
     private let standardError: Int32
@@ -15,7 +21,7 @@ public final class LogWriter: Sendable {
     private let ended: WakeDescriptor
     private let started = Mutex(false)
     /// Called, on the writer's thread, when a batch is done that somebody asked about.
-    private let progress = Mutex<(@Sendable () -> Void)?>(nil)
+    private let progress = Mutex(Progress())
     /// Reading for `tail` has been waited for in vain, and has not got through since.
     let readingStuck = Atomic<Bool>(false)
 
@@ -24,7 +30,9 @@ public final class LogWriter: Sendable {
     ///   - standardError: where the daemon's own log goes.
     ///   - report: called on the threads of the logs; must return at once.
     public init(
-        stateDirectory: String, standardError: Int32 = 2, report: @escaping @Sendable (LogProblem) -> Void
+        stateDirectory: String,
+        standardError: Int32 = 2,
+        report: @escaping @Sendable (LogProblem) -> Void
     ) throws(LogError) {
         queue = try LogQueue()
         ended = try WakeDescriptor()
@@ -37,8 +45,11 @@ public final class LogWriter: Sendable {
     public func start() throws(LogError) {
         try BackgroundThread.start("eider-logs") { [self] in
             var loop = LogWriterLoop(
-                queue: queue, standardError: standardError, report: report,
-                progressed: { [self] in progress.withLock { $0 }?() })
+                queue: queue,
+                standardError: standardError,
+                report: report,
+                progressed: { [self] in progress.withLock { $0.action }?() }
+            )
             loop.run()
             ended.signal()
         }
@@ -69,12 +80,14 @@ public final class LogWriter: Sendable {
     /// The file of the events.
     var eventsFile: LogFile {
         LogFile(
-            path: "\(stateDirectory)/events.log", maxSize: EventHistory.Limits.fileBytes,
-            keep: EventHistory.Limits.filesKept)
+            path: "\(stateDirectory)/events.log",
+            maxSize: EventHistory.Limits.fileBytes,
+            keep: EventHistory.Limits.filesKept
+        )
     }
 
     func onProgress(_ action: @escaping @Sendable () -> Void) {
-        progress.withLock { $0 = action }
+        progress.withLock { $0.action = action }
     }
 
     func report(_ problem: LogProblem) {
@@ -100,7 +113,9 @@ struct LogWriterLoop: ~Copyable {
     private var errors: ErrorStream
 
     init(
-        queue: LogQueue, standardError: Int32, report: @escaping @Sendable (LogProblem) -> Void,
+        queue: LogQueue,
+        standardError: Int32,
+        report: @escaping @Sendable (LogProblem) -> Void,
         progressed: @escaping @Sendable () -> Void
     ) {
         self.queue = queue
@@ -147,7 +162,8 @@ struct LogWriterLoop: ~Copyable {
             if queue.finished(entry.batch) { progressed() }
             return
         }
-        entry.delay = result.written > 0 || entry.delay == 0
+        entry.delay =
+            result.written > 0 || entry.delay == 0
             ? LogLimits.retryFirst : min(entry.delay * 2, LogLimits.retryLongest)
         entry.retryAt = Clocks.monotonic &+ entry.delay
         stuck[key] = entry
@@ -201,8 +217,11 @@ struct ErrorStream {
             let count = min(waiting.count - position, 4096)
             var written = waiting.withUnsafeBytes { bytes in
                 send(
-                    descriptor, bytes.baseAddress.map { $0 + position }, count,
-                    Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+                    descriptor,
+                    bytes.baseAddress.map { $0 + position },
+                    count,
+                    Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+                )
             }
             if written < 0, errno == EAGAIN || errno == EINTR { return }
             if written < 0, errno == ENOTSOCK {

@@ -103,7 +103,8 @@ public struct NotifyIntake: Sendable {
     /// Receives at most `budget` datagrams, and delivers what they say: at once what changes a state, the rest folded
     /// together by sender at the end of the turn.
     public mutating func drain(
-        budget: Int = Limits.budget, now: MonotonicInstant,
+        budget: Int = Limits.budget,
+        now: MonotonicInstant,
         deliver: Delivery
     ) -> Outcome {
         var outcome = Outcome()
@@ -146,7 +147,11 @@ public struct NotifyIntake: Sendable {
 
     /// Notes what was said, and delivers it before it leaves the socket where that is called for.
     private mutating func take(
-        _ pid: Int32, _ uid: UInt32, _ message: NotifyMessage, now: MonotonicInstant, _ deliver: Delivery
+        _ pid: Int32,
+        _ uid: UInt32,
+        _ message: NotifyMessage,
+        now: MonotonicInstant,
+        _ deliver: Delivery
     ) {
         if let known = senders[pid], known.uid != uid {
             // The number belongs to another process now: what the old one said is not the new one's word.

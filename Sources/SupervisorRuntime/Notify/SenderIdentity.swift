@@ -55,7 +55,9 @@ public struct SenderIdentity: Sendable {
 
     /// The instance of the process, and its generation; nil when it belongs to none, or is gone and was not known.
     public mutating func resolve(
-        _ pid: Int32, mains: Mains, now: MonotonicInstant
+        _ pid: Int32,
+        mains: Mains,
+        now: MonotonicInstant
     ) -> (InstanceID, Generation)? {
         if let main = mains[pid] { return main }
         let stat = Self.stat(pid)

@@ -118,7 +118,10 @@ struct Coverage {
     }
 
     private mutating func hit(
-        _ id: InstanceID, _ generation: Generation, _ machine: FleetMachine, _ kind: EventKind
+        _ id: InstanceID,
+        _ generation: Generation,
+        _ machine: FleetMachine,
+        _ kind: EventKind
     ) {
         guard let slot = machine.slotOf[id] else { return }
         let instance = machine.instances[slot]

@@ -38,4 +38,24 @@ extension FleetSpec {
         }
         return spec
     }
+
+    /// The same fleet with one service more or less, or with other replicas.
+    func changed(_ generator: inout SeededGenerator) -> FleetSpec {
+        var spec = self
+        if spec.services.isEmpty || generator.chance(30) {
+            var added = ServiceSpec(name: "z\(generator.pick(0...9))", command: ["/bin/z"])
+            // Only after the first ones, so that there is never a circle.
+            added.after = spec.services.map(\.name).filter { $0 < "b" }
+            spec.services.removeAll { $0.name == added.name }
+            spec.services.append(added)
+        } else {
+            let position = generator.pick(0...spec.services.count - 1)
+            if generator.chance(50) {
+                spec.services.remove(at: position)
+            } else {
+                spec.services[position].replicas = generator.pick(0...3)
+            }
+        }
+        return spec
+    }
 }

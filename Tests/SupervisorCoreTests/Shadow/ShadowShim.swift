@@ -135,7 +135,10 @@ struct ShadowShim {
 
     /// The main process ends, leaving some of its tree.
     mutating func mainEnds(
-        _ id: InstanceID, _ status: ExitStatus, leaving children: Int = 0, outOfMemory: Bool = false,
+        _ id: InstanceID,
+        _ status: ExitStatus,
+        leaving children: Int = 0,
+        outOfMemory: Bool = false,
         at now: MonotonicInstant
     ) {
         guard var process = processes[id], process.mainAlive else { return }
@@ -145,7 +148,8 @@ struct ShadowShim {
         process.pendingSignals = []
         processes[id] = process
         outbox.append(
-            .exited(id, process.generation, status, usage, outOfMemory: outOfMemory, treeGone: children == 0))
+            .exited(id, process.generation, status, usage, outOfMemory: outOfMemory, treeGone: children == 0)
+        )
     }
 
     /// What is left of the tree, after the main process, ends.
@@ -198,8 +202,14 @@ struct ShadowShim {
             guard let process = processes[id] else { continue }
             adoption.records.append(
                 Adoption.Record(
-                    instance: id, generation: process.generation, pid: process.pid, startedAt: process.startedAt,
-                    state: process.state, treeGone: process.treeGone))
+                    instance: id,
+                    generation: process.generation,
+                    pid: process.pid,
+                    startedAt: process.startedAt,
+                    state: process.state,
+                    treeGone: process.treeGone
+                )
+            )
         }
         for id in memory.keys.sorted() {
             guard let record = memory[id] else { continue }

@@ -20,7 +20,6 @@ struct Walk {
         _ = generator.next()
         world = World(.random(&generator), seed: seed)
         mayShutDown = generator.chance(25)
-        world.thorough = false
     }
 
     /// Walks until `events` events were handled, then lets the fleet come to rest.
@@ -68,11 +67,15 @@ struct Walk {
                 note(replaced ? "the shim is replaced" : "the connection to the shim breaks")
                 try world.shimIsLost(replaced: replaced)
             }
-        case 97, 98:
-            if !world.connected {
-                note("the shim connects")
-                try world.shimConnects()
-            }
+        case 97,
+            98 where !world.connected:
+            note("the shim connects")
+            try world.shimConnects()
+        case 98,
+            99 where generator.chance(10):
+            note("a daemon of another configuration follows")
+            let successor = world.spec.changed(&generator)
+            try world.daemonDies(successor: successor)
         case 99 where mayShutDown && generator.chance(20):
             note("the fleet is to stop")
             try world.send(.shutdownRequested(by: "SIGTERM"))
@@ -84,12 +87,18 @@ struct Walk {
     }
 
     private mutating func note(_ text: @autoclosure () -> String) {
-        if writesJournal { journal.append("\(world.now.since(.init(nanoseconds: 0)).brief) [\(world.events)] \(text())") }
+        if writesJournal {
+            journal.append("\(world.now.since(.init(nanoseconds: 0)).brief) [\(world.events)] \(text())")
+        }
     }
 
     private mutating func randomFault() -> SpawnFailure? {
         if generator.chance(60) { return nil }
-        return SpawnFailure(stage: generator.pick(SpawnStage.allCases) ?? .clone, errno: generator.pick(1...40), path: "")
+        return SpawnFailure(
+            stage: generator.pick(SpawnStage.allCases) ?? .clone,
+            errno: generator.pick(1...40),
+            path: ""
+        )
     }
 
     /// The clock moves: a little, or to the next timer.
@@ -170,7 +179,7 @@ struct Walk {
     // MARK: Operators
 
     private mutating func operatorActs() throws {
-        guard let service = generator.pick(world.spec.services) else { return }
+        guard let first = world.spec.services.first, let service = generator.pick(world.spec.services) else { return }
         var target = Target.service(service.name)
         if generator.chance(50) { target = .instance(InstanceID(service: service.name, index: generator.pick(0...3))) }
         let reason = generator.chance(30) ? "because" : nil
@@ -178,7 +187,7 @@ struct Walk {
             switch generator.pick(0...9) {
             case 0..<3: .start([target], reason: reason)
             case 3, 4: .stop([target], reason: reason)
-            case 5..<8: .restart([target, .service(world.spec.services[0].name)], reason: reason)
+            case 5..<8: .restart([target, .service(first.name)], reason: reason)
             default: .signal(target, generator.pick([.hangup, .terminate, .kill]) ?? .hangup)
             }
         note("\(command)")
@@ -255,7 +264,7 @@ extension Walk {
             let alive = world.shim.processes[instance.id]?.mainAlive == true
             let fits: Bool =
                 switch instance.state {
-                case .stopped(.intent): instance.memory.stopIntent != nil && !alive
+                case .stopped(.intent): (instance.memory.stopIntent != nil || instance.service == nil) && !alive
                 case .stopped(.shutdown): world.finished && !alive
                 case .stopped(.finished), .failed: instance.policy.restart.policy != .always && !alive
                 case .completed: instance.policy.kind == .oneshot && !alive

@@ -3,7 +3,8 @@
 // Short forms for scenarios, where instances are written as text.
 extension World {
     /// A fleet of these services, connected, with everything read that there is to read.
-    static func running(_ services: ServiceSpec..., concurrentStarts: Int = 4, disk: [StopIntent] = []) throws -> World {
+    static func running(_ services: ServiceSpec..., concurrentStarts: Int = 4, disk: [StopIntent] = []) throws -> World
+    {
         var world = World(.of(services, concurrentStarts: concurrentStarts))
         world.disk = disk
         try world.start()
@@ -42,7 +43,9 @@ extension World {
 
     /// The main process ends by itself.
     mutating func end(
-        _ text: String, _ status: SupervisorCore.ExitStatus = .code(1), leaving children: Int = 0,
+        _ text: String,
+        _ status: SupervisorCore.ExitStatus = .code(1),
+        leaving children: Int = 0,
         outOfMemory: Bool = false
     ) throws {
         shim.mainEnds(Self.id(text), status, leaving: children, outOfMemory: outOfMemory, at: now)
@@ -86,6 +89,16 @@ extension World {
         return status(id.service)?.instances.first { $0.id == id }
     }
 
+    mutating func seen(_ text: String) throws -> ServiceStatus {
+        guard let status = status(text) else { throw ShadowViolation("there is no service \(text)") }
+        return status
+    }
+
+    mutating func seenInstance(_ text: String) throws -> InstanceStatus {
+        guard let status = instanceStatus(text) else { throw ShadowViolation("there is no instance \(text)") }
+        return status
+    }
+
     mutating func nodeStatus() -> NodeStatus {
         for index in machine.services.indices { _ = machine.status(ofService: index, at: now) }
         return machine.nodeStatus(at: now)
@@ -103,7 +116,10 @@ extension FleetSpec {
 
 /// A service with everything at its default but no jitter.
 func service(
-    _ name: String, _ kind: ServiceSpec.Kind = .simple, replicas: Int = 1, after: [String] = [],
+    _ name: String,
+    _ kind: ServiceSpec.Kind = .simple,
+    replicas: Int = 1,
+    after: [String] = [],
     _ change: (inout ServiceSpec) -> Void = { _ in }
 ) -> ServiceSpec {
     var service = ServiceSpec(name: name, command: ["/bin/\(name)"])

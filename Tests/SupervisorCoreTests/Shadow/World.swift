@@ -35,8 +35,6 @@ struct World {
     var coverage = Coverage()
     /// The public states as the shell would have published them.
     var published: [ServiceStatus] = []
-    /// Check everything after every event; false leaves the slow half out of most.
-    var thorough = true
     var events = 0
 
     init(_ spec: FleetSpec, seed: UInt64 = 1) {
@@ -89,7 +87,7 @@ struct World {
             }
             openOperations.remove(at: index)
             results[operation] = result
-            if result == .done, machine.intents != disk {
+            if result == .done, machine.stopIntents != disk {
                 throw ShadowViolation("an operation is reported as done before its intents are on disk")
             }
         case .announceFirstStart:
@@ -124,7 +122,7 @@ struct World {
             let old = self
             self = World(successor, seed: seed)
             (now, shim, disk, epoch, coverage) = (old.now, old.shim, old.disk, old.epoch, old.coverage)
-            (connected, thorough, nextOperation, events) = (old.connected, old.thorough, old.nextOperation, old.events)
+            (connected, nextOperation, events) = (old.connected, old.nextOperation, old.events)
         }
         machine = FleetMachine(spec: spec, now: now, seed: seed &+ UInt64(epoch))
         if !connected { return }
@@ -219,9 +217,4 @@ struct World {
     func memory(_ id: InstanceID) -> RememberedInstance? { slot(id)?.memory }
 
     func state(_ id: InstanceID) -> InstanceState? { slot(id)?.state }
-}
-
-extension FleetMachine {
-    /// What operators asked for, in the order of the instances.
-    var intents: [StopIntent] { instances.compactMap(\.memory.stopIntent) }
 }

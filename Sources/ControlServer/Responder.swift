@@ -1,0 +1,119 @@
+import ControlProtocol
+import NIOCore
+import StatusBoard
+import SupervisorCore
+
+/// Decides what a request is answered; knows nothing of HTTP but the method and the path.
+struct Responder: Sendable {
+    let board: StatusBoard
+    let port: any SupervisorPort
+    let version: String
+    let clock: @Sendable () -> MonotonicInstant
+    /// When the daemon began, nanoseconds since 1970: since then the local breakers are as they are.
+    let since: Int64
+    let eventsPerTurn: Int
+
+    init(
+        board: StatusBoard,
+        port: any SupervisorPort,
+        version: String,
+        clock: @escaping @Sendable () -> MonotonicInstant,
+        eventsPerTurn: Int
+    ) {
+        self.board = board
+        self.port = port
+        self.version = version
+        self.clock = clock
+        self.eventsPerTurn = eventsPerTurn
+        since = board.snapshot.wallClock(clock())
+    }
+
+    enum Answer {
+        case document([UInt8])
+        case stream(Feed, follow: Bool)
+        /// Ask the port.
+        case command(Command, wait: Bool)
+        case upgrade
+    }
+
+    func answer(
+        method: String,
+        uri: String,
+        by caller: Caller,
+        _ level: AccessPolicy.Level
+    ) throws(ControlError) -> Answer {
+        if level == .none { throw Self.denied(caller, "use the control socket", "control.admins or control.readers") }
+        let request = try RequestRouter.route(method: method, uri: uri)
+        if request.acts, level < .admin { throw Self.denied(caller, request.inWords, "control.admins") }
+        let snapshot = board.snapshot
+        if !request.targets.isEmpty {
+            let catalog = TargetCatalog(port.spec, snapshot.fleet)
+            for target in request.targets {
+                if let problem = catalog.problem(with: target) { throw problem }
+            }
+        }
+        switch request {
+        case .status(let target):
+            return .document(StatusDocument(snapshot, now: clock(), target: target).json)
+        case .why(let target): return .document(why(target, snapshot))
+        case .command(let command, let wait): return .command(command, wait: wait)
+        case .logs(let stream): return .stream(.logs(LogFeed(port.logs, stream)), follow: stream.follow)
+        case .events(let stream): return .stream(.events(events(stream)), follow: stream.follow)
+        case .version: return .document(SmallDocuments.version(version))
+        case .breakers: return .document(SmallDocuments.breakers(port.spec, snapshot.fleet, since: since))
+        case .upgrade: return .upgrade
+        case .notImplemented(let what):
+            throw ControlError(.notImplemented, "cannot \(what): this version of Eider does not have it yet")
+        }
+    }
+
+    private func why(_ target: Target?, _ snapshot: StatusBoard.Snapshot) -> [UInt8] {
+        let events = port.events.events(
+            after: 0,
+            subject: target?.description,
+            limit: WhyDocument.Limits.events
+        )
+        let logs = port.logs.tail(target, limit: WhyDocument.Limits.logLines)
+        return WhyDocument(
+            snapshot,
+            spec: port.spec,
+            target: target,
+            now: clock(),
+            events: events,
+            logs: logs
+        ).json
+    }
+
+    private func events(_ stream: ControlRequest.Stream) -> EventFeed {
+        // The sequence number is read before the state, so that nothing is missing between the two.
+        let last = port.events.events(after: 0, subject: nil, limit: 1).last?.sequence ?? 0
+        let status = StatusDocument(board.snapshot, now: clock(), target: stream.target)
+        return EventFeed(
+            port.events,
+            stream,
+            last: last,
+            perTurn: eventsPerTurn,
+            snapshot: stream.follow ? StreamLine.snapshot(status, sequence: last) : nil
+        )
+    }
+
+    /// How the port's word is answered.
+    static func answer(_ result: OperationResult, done: [UInt8]) -> Result<[UInt8], ControlError> {
+        switch result {
+        case .done: .success(done)
+        case .failed(let text): .failure(ControlError(.failed, text))
+        case .unknownTarget(let text):
+            .failure(ControlError(.unknownTarget, text.contains(" ") ? text : "cannot find \(text)"))
+        case .refused(let text): .failure(ControlError(.refused, text))
+        }
+    }
+
+    private static func denied(_ caller: Caller, _ what: String, _ key: String) -> ControlError {
+        let entry = caller.name == "\(caller.uid)" ? "" : ", or one of their @groups,"
+        return ControlError(
+            .notPermitted,
+            "cannot \(what): user \(caller.name) (uid \(caller.uid)) is not allowed to; an administrator can add "
+                + "\"\(caller.name)\"\(entry) to \(key) in the daemon's configuration"
+        )
+    }
+}
