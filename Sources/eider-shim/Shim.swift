@@ -198,7 +198,11 @@ final class Shim {
         guard let connection else { return }
         if malformed {
             malformedPackets &+= 1
-            StandardError.line("eider-shim: closed a connection that sent a malformed packet (\(malformedPackets) so far)")
+            // The first, and then each power of two: somebody who sends nothing else is not to fill the log.
+            if malformedPackets & (malformedPackets &- 1) == 0 {
+                StandardError.line(
+                    "eider-shim: closed a connection that sent a malformed packet (\(malformedPackets) so far)")
+            }
         }
         events.remove(connection.socket.rawValue)
         self.connection = nil

@@ -1,3 +1,5 @@
+import NIOCore
+import StatusBoard
 import SupervisorCore
 import Testing
 

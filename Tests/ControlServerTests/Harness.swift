@@ -135,7 +135,7 @@ final class Client {
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes {
-                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             if count <= 0 { throw Unix.Failure(call: "send", number: errno) }
             rest = rest.dropFirst(count)
@@ -214,7 +214,7 @@ func eventually(_ condition: () -> Bool) async -> Bool {
     while !condition() {
         if clock.now > limit { return false }
         await Task.yield()
-        usleep(2_000)
+        _ = poll(nil, 0, 2)
     }
     return true
 }

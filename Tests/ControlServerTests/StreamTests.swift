@@ -1,4 +1,5 @@
 import Glibc
+import NIOCore
 import SupervisorCore
 import Testing
 

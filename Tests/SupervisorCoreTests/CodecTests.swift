@@ -152,7 +152,8 @@ struct CodecTests {
                 if !ends.contains(count) { #expect(decoded == nil, "cut at \(count)") }
             }
         }
-        let intents = StopIntent.encode([StopIntent(instance: InstanceID(service: "a", index: 0), by: "b", reason: "c")])
+        let intent = StopIntent(instance: InstanceID(service: "a", index: 0), by: "b", reason: "c")
+        let intents = StopIntent.encode([intent])
         for count in 0..<intents.count { #expect(StopIntent.decode(Array(intents[..<count])) == nil) }
     }
 
@@ -201,14 +202,21 @@ struct CodecTests {
             if running {
                 adoption.records = [
                     Adoption.Record(
-                        instance: id, generation: record.generation, pid: 1, startedAt: now, state: .running,
-                        treeGone: false)
+                        instance: id,
+                        generation: record.generation,
+                        pid: 1,
+                        startedAt: now,
+                        state: .running,
+                        treeGone: false
+                    )
                 ]
             }
             _ = machine.handle(.shimConnected(adoption), at: now)
             let generation = machine.instances[0].generation
             _ = machine.handle(
-                .exited(id, generation, .code(1), ResourceUsage(), outOfMemory: false, treeGone: true), at: now)
+                .exited(id, generation, .code(1), ResourceUsage(), outOfMemory: false, treeGone: true),
+                at: now
+            )
             for timer in machine.instances.compactMap(\.timer) {
                 _ = machine.handle(.timerFired(timer.token), at: max(now, timer.deadline))
             }

@@ -4,7 +4,11 @@ import Testing
 
 struct PolicyTests {
     private let schedule = BackoffSchedule(
-        initial: .milliseconds(500), multiplier: 2, maximum: .seconds(60), jitter: 0.2)
+        initial: .milliseconds(500),
+        multiplier: 2,
+        maximum: .seconds(60),
+        jitter: 0.2
+    )
 
     // MARK: Backoff
 
@@ -36,7 +40,11 @@ struct PolicyTests {
             for jitter in [0, 1, 5, -1, Double.infinity, .nan] {
                 for maximum in [Duration.zero, .seconds(60), .seconds(Int64.max), .seconds(-5)] {
                     let schedule = BackoffSchedule(
-                        initial: .seconds(1), multiplier: multiplier, maximum: maximum, jitter: jitter)
+                        initial: .seconds(1),
+                        multiplier: multiplier,
+                        maximum: maximum,
+                        jitter: jitter
+                    )
                     for crashes in [1, 2, 100, 100_000] {
                         #expect(schedule.delay(afterCrashes: crashes, drawnFrom: &generator) >= .zero)
                     }

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Testing
 
 @testable import SupervisorCore
@@ -37,9 +37,10 @@ struct RandomWalkTests {
         failures.sort { $0.seed < $1.seed }
         if failures.isEmpty, seeds >= 1_000 { Self.checkCoverage(coverage) }
         for failure in failures.prefix(5) {
-            Issue.record("seed \(failure.seed): \(failure.text)\nreplay: EIDER_SEED=\(failure.seed) swift test --filter RandomWalk")
+            let replay = "EIDER_SEED=\(failure.seed) swift test --filter RandomWalk"
+            Issue.record("seed \(failure.seed): \(failure.text)\nreplay: \(replay)")
         }
-        #expect(failures.isEmpty, "\(failures.count) of \(seeds) walks failed")
+        #expect(failures.count == 0, "\(failures.count) of \(seeds) walks failed")
     }
 
     private static func walk(_ seeds: StrideTo<UInt64>, _ events: Int) -> (Coverage, [Failure]) {

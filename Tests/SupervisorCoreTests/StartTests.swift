@@ -48,7 +48,10 @@ struct StartTests {
 
     @Test func `dependents wait until one instance of what they come after is ready`() throws {
         var world = try World.running(
-            service("db", .notify, replicas: 2), service("api", after: ["db"]), service("web", after: ["api", "db"]))
+            service("db", .notify, replicas: 2),
+            service("api", after: ["db"]),
+            service("web", after: ["api", "db"])
+        )
         #expect(world.kind("api/0") == .waiting && world.kind("web/0") == .waiting)
         #expect(world.instanceStatus("api/0")?.reason == "waits for db")
         #expect(world.instanceStatus("web/0")?.reason == "waits for api, db")
@@ -171,8 +174,11 @@ struct StartTests {
 
     @Test func `a first start that is blocked by one that failed for good is over`() throws {
         var world = try World.running(
-            service("db") { $0.restart.policy = .never }, service("api", .notify), service("web", after: ["db", "api"]),
-            service("ui", after: ["web"]))
+            service("db") { $0.restart.policy = .never },
+            service("api", .notify),
+            service("web", after: ["db", "api"]),
+            service("ui", after: ["web"])
+        )
         #expect(world.announcements == 0)
         try world.end("db/0")
         #expect(world.kind("db/0") == .failed)
@@ -184,8 +190,10 @@ struct StartTests {
 
     @Test func `what waits for one that never came up does not hold up the first start`() throws {
         var world = try World.running(
-            service("db", .notify) { $0.restart.policy = .never }, service("web", after: ["db"]),
-            service("ui", after: ["web"]))
+            service("db", .notify) { $0.restart.policy = .never },
+            service("web", after: ["db"]),
+            service("ui", after: ["web"])
+        )
         try world.end("db/0")
         #expect(world.kind("web/0") == .waiting && world.kind("ui/0") == .waiting)
         #expect(world.announcements == 1)

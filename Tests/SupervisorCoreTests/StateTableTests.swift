@@ -185,7 +185,11 @@ struct StateTableTests {
         try world.settle()
     }
 
-    private static func end(_ world: inout World, _ status: SupervisorCore.ExitStatus, leaving children: Int = 0) throws {
+    private static func end(
+        _ world: inout World,
+        _ status: SupervisorCore.ExitStatus,
+        leaving children: Int = 0
+    ) throws {
         world.shim.mainEnds(a, status, leaving: children, at: world.now)
         try world.settle()
     }

@@ -10,10 +10,18 @@ struct StatusTests {
 
     @Test func `each internal state has a public one`() throws {
         var world = try World.running(
-            service("ready"), service("starting", .notify), service("waiting", after: ["starting"]),
-            service("queued", .notify), service("done", .oneshot), service("crashed"), service("stopped"),
-            service("never") { $0.restart.policy = .never }, service("finished") { $0.restart.policy = .never },
-            service("leaving", .notify), concurrentStarts: 9)
+            service("ready"),
+            service("starting", .notify),
+            service("waiting", after: ["starting"]),
+            service("queued", .notify),
+            service("done", .oneshot),
+            service("crashed"),
+            service("stopped"),
+            service("never") { $0.restart.policy = .never },
+            service("finished") { $0.restart.policy = .never },
+            service("leaving", .notify),
+            concurrentStarts: 9
+        )
         try world.end("done/0", .code(0))
         try world.end("crashed/0")
         try world.end("never/0")
@@ -69,7 +77,10 @@ struct StatusTests {
 
     @Test func `the node is what its intent and its critical services make of it`() throws {
         var world = try World.running(
-            service("edge", .notify) { $0.critical = true }, service("side"), service("slow", .notify))
+            service("edge", .notify) { $0.critical = true },
+            service("side"),
+            service("slow", .notify)
+        )
         #expect(world.nodeStatus().state == .starting)
         #expect(!world.nodeStatus().ready)
         try world.sayReady("slow/0")

@@ -33,7 +33,10 @@ struct TakeoverTests {
 
     @Test func `backoff, crashes and deadlines are where they were`() throws {
         var world = try World.running(
-            service("a"), service("b", .notify) { $0.startupTimeout = .seconds(10) }, service("c"))
+            service("a"),
+            service("b", .notify) { $0.startupTimeout = .seconds(10) },
+            service("c")
+        )
         try world.end("a/0")
         try world.ask(restart: "c")
         try world.advance(by: .milliseconds(300))

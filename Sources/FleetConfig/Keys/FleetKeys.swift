@@ -39,7 +39,7 @@ enum FleetKeys {
         ),
         .key("control.admins", \.control.admins, principals, .live),
         .key("control.readers", \.control.readers, principals, .live),
-        .key("limits.concurrent_starts", \.limits.concurrentStarts, .integer(1...1000, example: 4), .live),
+        .key("limits.concurrent_starts", \.limits.concurrentStarts, .integer(1...100_000, example: 4), .live),
     ]
 
     private static let drain: [KeyDescription<FleetSpec>] = [

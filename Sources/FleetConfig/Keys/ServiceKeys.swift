@@ -71,7 +71,7 @@ enum ServiceKeys {
         .key(
             "restart.backoff_initial",
             \.spec.restart.backoffInitial,
-            .duration(atLeast: .milliseconds(1), example: "500ms"),
+            .duration(example: "500ms"),
             .live
         ),
         .key("restart.backoff_multiplier", \.spec.restart.backoffMultiplier, .number(1...100, example: 2), .live),

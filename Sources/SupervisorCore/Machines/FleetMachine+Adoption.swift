@@ -27,8 +27,10 @@ extension FleetMachine {
         dependenciesMoved = true
         if adoption.remainsEnded > 0 {
             turn.note(
-                nil, "remains-ended",
-                "\(adoption.remainsEnded) process(es) that a former shim left behind were ended before the start")
+                nil,
+                "remains-ended",
+                "\(adoption.remainsEnded) process(es) that a former shim left behind were ended before the start"
+            )
         }
         // Its predecessor may have died before it could say so, and systemd waits for each daemon's own word.
         if first, node.firstStartFinished { turn.act(.announceFirstStart) }
@@ -87,7 +89,13 @@ extension FleetMachine {
                 update(slot: slot, &turn) { machine, turn in
                     machine.resumeExit(treeGone: record.treeGone, &turn) { machine, turn in
                         machine.exited(
-                            status, usage: usage, at: at, outOfMemory: outOfMemory, treeGone: record.treeGone, &turn)
+                            status,
+                            usage: usage,
+                            at: at,
+                            outOfMemory: outOfMemory,
+                            treeGone: record.treeGone,
+                            &turn
+                        )
                     }
                 }
             } else if record.treeGone {
@@ -173,7 +181,9 @@ extension InstanceMachine {
 
     /// The main process has ended: `exited` unless that was dealt with before the daemon died.
     mutating func resumeExit(
-        treeGone gone: Bool, _ turn: inout Turn, exited: (inout InstanceMachine, inout Turn) -> Void
+        treeGone gone: Bool,
+        _ turn: inout Turn,
+        exited: (inout InstanceMachine, inout Turn) -> Void
     ) {
         guard case .stopping(let stop) = state else { return exited(&self, &turn) }
         if stop.mainGone {

@@ -72,14 +72,21 @@ extension FleetMachine {
     }
 
     private func note(
-        _ slot: Int, _ kind: String, _ verb: String, _ caller: String, _ reason: String?, _ turn: inout Turn
+        _ slot: Int,
+        _ kind: String,
+        _ verb: String,
+        _ caller: String,
+        _ reason: String?,
+        _ turn: inout Turn
     ) {
         let id = instances[slot].id
         turn.note(id, kind, "\(caller) asked to \(verb) \(id)" + (reason.map { ": \($0)" } ?? ""))
     }
 
     private mutating func onTargets(
-        _ targets: [Target], _ operation: OperationID, _ turn: inout Turn,
+        _ targets: [Target],
+        _ operation: OperationID,
+        _ turn: inout Turn,
         _ act: (inout FleetMachine, Int, inout Turn) -> Operation.Goal
     ) {
         var slots: [Int] = []
@@ -104,7 +111,11 @@ extension FleetMachine {
     }
 
     private mutating func sendSignal(
-        _ signal: SignalNumber, to target: Target, _ operation: OperationID, by caller: String, _ turn: inout Turn
+        _ signal: SignalNumber,
+        to target: Target,
+        _ operation: OperationID,
+        by caller: String,
+        _ turn: inout Turn
     ) {
         guard let slots = resolve(target) else {
             turn.act(.finishOperation(operation, .unknownTarget(target.description)))
@@ -166,7 +177,8 @@ extension FleetMachine {
             if case .stopping(let stop) = state, stop.remaining > 0 {
                 return .missed(
                     "cannot end \(stop.remaining) process(es) of \(instance.id), such as pid \(stop.remainingExample); "
-                        + "see: eiderctl why \(instance.id)")
+                        + "see: eiderctl why \(instance.id)"
+                )
             }
             return .open
         case (.up(let old), .ready), (.up(let old), .completed):

@@ -54,7 +54,9 @@ extension FleetMachine {
     }
 
     private func publicState(
-        ofService index: Int, _ all: [InstanceStatus], ready: Int
+        ofService index: Int,
+        _ all: [InstanceStatus],
+        ready: Int
     ) -> (PublicState, String?) {
         let wanted = services[index].slots.filter { instances[$0].memory.stopIntent == nil }
         if node.shutdownBy != nil {

@@ -14,8 +14,10 @@ extension FleetMachine {
         if let obstacle = obstacleToHealthRestart(slot, turn.now) {
             if !wasLate {
                 turn.note(
-                    instance.id, "suppressed",
-                    "\(instance.id) gives no heartbeat; it is not restarted now: \(obstacle)")
+                    instance.id,
+                    "suppressed",
+                    "\(instance.id) gives no heartbeat; it is not restarted now: \(obstacle)"
+                )
             }
             update(slot: slot, &turn) { machine, turn in
                 machine.memory.run?.heartbeatLate = true

@@ -70,7 +70,8 @@ public struct FleetMachine: Sendable, Equatable {
             }
             let after = service.after.compactMap { indexOf[$0] }
             services.append(
-                Service(name: service.name, after: after, critical: service.critical, slots: slots, since: now))
+                Service(name: service.name, after: after, critical: service.critical, slots: slots, since: now)
+            )
         }
         waitingCount = instances.count
         dirty = Array(repeating: true, count: services.count)
@@ -140,7 +141,9 @@ public struct FleetMachine: Sendable, Equatable {
 
     /// Rule P4: what belongs to an older run is dropped and counted.
     private mutating func update(
-        _ id: InstanceID, _ generation: Generation, _ turn: inout Turn,
+        _ id: InstanceID,
+        _ generation: Generation,
+        _ turn: inout Turn,
         _ body: (inout InstanceMachine, inout Turn) -> Void
     ) {
         guard let slot = slotOf[id], instances[slot].generation == generation, instances[slot].state.hasProcess else {
@@ -153,7 +156,9 @@ public struct FleetMachine: Sendable, Equatable {
     /// Changes an instance, and everything that hangs on its state: what is remembered (before the acts of the
     /// change), its timer, the queue, the counts, and what is published.
     mutating func update(
-        slot: Int, _ turn: inout Turn, _ body: (inout InstanceMachine, inout Turn) -> Void
+        slot: Int,
+        _ turn: inout Turn,
+        _ body: (inout InstanceMachine, inout Turn) -> Void
     ) {
         let before = instances[slot].memory
         let mark = turn.effects.count

@@ -65,7 +65,11 @@ extension InstanceMachine {
 
     /// The main process ended, now or, where the daemon was away, at `at`.
     mutating func exited(
-        _ status: ExitStatus, usage: ResourceUsage, at: MonotonicInstant? = nil, outOfMemory: Bool, treeGone: Bool,
+        _ status: ExitStatus,
+        usage: ResourceUsage,
+        at: MonotonicInstant? = nil,
+        outOfMemory: Bool,
+        treeGone: Bool,
         _ turn: inout Turn
     ) {
         let at = at ?? turn.now
@@ -121,9 +125,11 @@ extension InstanceMachine {
         guard case .stopping(var stop) = state else { return }
         if stop.remaining == 0 {
             turn.note(
-                id, "cannot-end",
+                id,
+                "cannot-end",
                 "cannot end \(count) process(es) of \(id), such as pid \(example): still there after SIGKILL; "
-                    + "it is not started again before they are gone")
+                    + "it is not started again before they are gone"
+            )
         }
         stop.remaining = count
         stop.remainingExample = example
@@ -148,7 +154,10 @@ extension InstanceMachine {
     }
 
     private mutating func applyPolicy(
-        cause: ExitCause, success: Bool, readyAt: MonotonicInstant?, _ turn: inout Turn
+        cause: ExitCause,
+        success: Bool,
+        readyAt: MonotonicInstant?,
+        _ turn: inout Turn
     ) {
         memory.firstAttemptOver = true
         if success, policy.kind == .oneshot {
@@ -199,7 +208,10 @@ extension InstanceMachine {
         }
         if memory.run?.pid != nil {
             memory.lastExit = LastExit(
-                outcome: .status(.signal(.kill, coreDumped: false)), cause: .signal, at: turn.now)
+                outcome: .status(.signal(.kill, coreDumped: false)),
+                cause: .signal,
+                at: turn.now
+            )
         }
         memory.run = nil
         if shutdown || memory.stopIntent != nil || service == nil {

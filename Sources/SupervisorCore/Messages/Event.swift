@@ -40,7 +40,11 @@ public struct Adoption: Sendable, Equatable {
         public var treeGone: Bool
 
         public init(
-            instance: InstanceID, generation: Generation, pid: Int32, startedAt: MonotonicInstant, state: State,
+            instance: InstanceID,
+            generation: Generation,
+            pid: Int32,
+            startedAt: MonotonicInstant,
+            state: State,
             treeGone: Bool
         ) {
             self.instance = instance

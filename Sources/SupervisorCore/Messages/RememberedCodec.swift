@@ -289,8 +289,10 @@ extension LastExit {
             case 3: at = field.readInstant() ?? at
             case 4:
                 usage = ResourceUsage(
-                    userMicroseconds: field.read() ?? 0, systemMicroseconds: field.read() ?? 0,
-                    maximumResidentKibibytes: field.read() ?? 0)
+                    userMicroseconds: field.read() ?? 0,
+                    systemMicroseconds: field.read() ?? 0,
+                    maximumResidentKibibytes: field.read() ?? 0
+                )
             default: break
             }
         }

@@ -19,8 +19,11 @@ public struct BackoffSchedule: Sendable, Equatable {
 
     public init(_ restart: ServiceSpec.Restart) {
         self.init(
-            initial: restart.backoffInitial, multiplier: restart.backoffMultiplier, maximum: restart.backoffMax,
-            jitter: restart.backoffJitter)
+            initial: restart.backoffInitial,
+            multiplier: restart.backoffMultiplier,
+            maximum: restart.backoffMax,
+            jitter: restart.backoffJitter
+        )
     }
 
     /// The delay without jitter.
