@@ -256,3 +256,10 @@ int clinux_timerfd_set(int fd, int64_t at_ns) {
     int result = timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL);
     return CHECKED(result);
 }
+
+ssize_t clinux_tee(int from, int to, size_t count) {
+    ssize_t result;
+    do result = tee(from, to, count, SPLICE_F_NONBLOCK);
+    while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : result;
+}

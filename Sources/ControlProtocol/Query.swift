@@ -49,7 +49,8 @@ struct Query {
         guard let value = Value(text), range.contains(value) else {
             throw ControlError(
                 .badRequest,
-                "cannot use \(name)=\"\(text.clipped(40))\"; use a number from \(range.lowerBound) to \(range.upperBound)"
+                "cannot use \(name)=\"\(text.clipped(40))\"; "
+                    + "use a number from \(range.lowerBound) to \(range.upperBound)"
             )
         }
         return value

@@ -113,7 +113,7 @@ private struct Route {
             rest.removeLast()
         }
         guard let verb else { return try look(rest) { .status($0) } }
-        guard let target = try target(rest) else { return nil }
+        guard rest.count <= 2, let target = try target(rest) else { return nil }
         switch verb {
         case "status": return try look(rest) { .status($0) }
         case "why": return try look(rest) { .why($0) }

@@ -23,12 +23,19 @@ public struct AccessPolicy: Sendable {
     private let readers: [String]
     private let lookup: any AccountLookup
     private let ownUser: UInt32
+    /// Root; another in tests that run as root.
+    private let superuser: UInt32
 
     /// - Parameters:
     ///   - admins: users by name or number, groups written `@group`. Root and `ownUser` are admins without being named.
     ///   - readers: the same for those who may only look.
     ///   - ownUser: the effective user of the daemon.
     public init(admins: [String], readers: [String], lookup: any AccountLookup, ownUser: UInt32) {
+        self.init(admins: admins, readers: readers, lookup: lookup, ownUser: ownUser, superuser: 0)
+    }
+
+    init(admins: [String], readers: [String], lookup: any AccountLookup, ownUser: UInt32, superuser: UInt32) {
+        self.superuser = superuser
         self.admins = admins
         self.readers = readers
         self.lookup = lookup
@@ -39,9 +46,9 @@ public struct AccessPolicy: Sendable {
     ///
     /// - Parameter gid: the effective group of the caller's process, which counts beside those in the database.
     public func identify(uid: UInt32, gid: UInt32) -> Identity {
-        let account = uid == 0 ? Account(name: "root", groups: []) : lookup.account(uid: uid)
+        let account = uid == superuser ? Account(name: "root", groups: []) : lookup.account(uid: uid)
         let name = account?.name ?? "\(uid)"
-        if uid == 0 || uid == ownUser { return Identity(name: name, level: .admin) }
+        if uid == superuser || uid == ownUser { return Identity(name: name, level: .admin) }
         let groups = Set((account?.groups ?? []) + [gid])
         let isMember: ([String]) -> Bool = { list in
             list.contains { matches($0, name: account?.name, uid: uid, groups: groups) }

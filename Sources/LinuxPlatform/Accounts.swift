@@ -83,7 +83,10 @@ public enum Accounts {
             gid = number
         }
         return ServiceSpec.Credentials(
-            uid: found.uid, gid: gid, supplementaryGroups: groups(ofUser: found.name, primary: gid))
+            uid: found.uid,
+            gid: gid,
+            supplementaryGroups: groups(ofUser: found.name, primary: gid)
+        )
     }
 
     public static var ownUserID: UInt32 { geteuid() }

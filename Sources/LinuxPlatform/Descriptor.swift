@@ -67,7 +67,8 @@ public enum FileDescriptors {
 
     /// Reads what is there: nil when nothing is yet (EAGAIN), 0 at the end.
     public static func read(
-        _ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer
+        _ descriptor: Int32,
+        into buffer: UnsafeMutableRawBufferPointer
     ) throws(SystemError) -> Int? {
         let count = clinux_read(descriptor, buffer.baseAddress, buffer.count)
         if count == -11 { return nil }

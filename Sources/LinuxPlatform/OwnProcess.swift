@@ -37,10 +37,14 @@ public enum OwnProcess {
     public static func raiseDescriptorLimit() throws(SystemError) -> DescriptorLimit {
         var limit = DescriptorLimit(soft: 0, hard: 0)
         try SystemError.check(
-            clinux_get_limit(descriptorLimitResource, &limit.soft, &limit.hard), "read the limit on descriptors")
+            clinux_get_limit(descriptorLimitResource, &limit.soft, &limit.hard),
+            "read the limit on descriptors"
+        )
         if limit.soft < limit.hard {
             try SystemError.check(
-                clinux_set_limit(descriptorLimitResource, limit.hard, limit.hard), "raise the limit on descriptors")
+                clinux_set_limit(descriptorLimitResource, limit.hard, limit.hard),
+                "raise the limit on descriptors"
+            )
         }
         return limit
     }
@@ -120,13 +124,15 @@ public struct EventQueue: ~Copyable {
     public func add(_ descriptor: Int32, token: UInt64, writable: Bool = false) throws(SystemError) {
         try SystemError.check(
             clinux_epoll_control(self.descriptor.rawValue, 1, descriptor, writable ? 5 : 1, token),
-            "watch a descriptor")
+            "watch a descriptor"
+        )
     }
 
     public func change(_ descriptor: Int32, token: UInt64, writable: Bool) throws(SystemError) {
         try SystemError.check(
             clinux_epoll_control(self.descriptor.rawValue, 3, descriptor, writable ? 5 : 1, token),
-            "watch a descriptor")
+            "watch a descriptor"
+        )
     }
 
     public func remove(_ descriptor: Int32) {

@@ -27,7 +27,10 @@ public struct Packet: Sendable {
     ///
     /// - Parameter path: the receiver, for a datagram socket that is not connected.
     public static func send(
-        _ bytes: [UInt8], descriptors: [Int32] = [], on socket: Int32, to path: String? = nil,
+        _ bytes: [UInt8],
+        descriptors: [Int32] = [],
+        on socket: Int32,
+        to path: String? = nil,
         nonblocking: Bool = true
     ) throws(SystemError) -> Bool {
         let result: Int
@@ -43,7 +46,10 @@ public struct Packet: Sendable {
 
     /// Receives one message of at most `limit` bytes. With `peek` it stays where it is, and no descriptors are given.
     public static func receive(
-        on socket: Int32, limit: Int, peek: Bool = false, nonblocking: Bool = true
+        on socket: Int32,
+        limit: Int,
+        peek: Bool = false,
+        nonblocking: Bool = true
     ) throws(SystemError) -> Received {
         var message = clinux_message()
         var result = 0
@@ -56,7 +62,10 @@ public struct Packet: Sendable {
 
     /// The same into a buffer that is used again and again: the packet's `bytes` stay empty, `count` says how many.
     public static func receive(
-        on socket: Int32, into buffer: UnsafeMutableRawBufferPointer, count: inout Int, peek: Bool = false,
+        on socket: Int32,
+        into buffer: UnsafeMutableRawBufferPointer,
+        count: inout Int,
+        peek: Bool = false,
         nonblocking: Bool = true
     ) throws(SystemError) -> Received {
         var message = clinux_message()
@@ -66,7 +75,9 @@ public struct Packet: Sendable {
     }
 
     private static func take(
-        _ bytes: [UInt8], _ result: Int, _ message: inout clinux_message
+        _ bytes: [UInt8],
+        _ result: Int,
+        _ message: inout clinux_message
     ) throws(SystemError) -> Received {
         if result == -11 { return .nothing }
         if result == -104 { return .closed }
@@ -84,7 +95,12 @@ public struct Packet: Sendable {
         if result == 0, descriptors.isEmpty, sender == nil { return .closed }
         return .packet(
             Packet(
-                bytes: bytes, descriptors: descriptors, sender: sender, isTruncated: message.truncated,
-                lostDescriptors: message.descriptors_lost))
+                bytes: bytes,
+                descriptors: descriptors,
+                sender: sender,
+                isTruncated: message.truncated,
+                lostDescriptors: message.descriptors_lost
+            )
+        )
     }
 }

@@ -84,8 +84,14 @@ public enum ProcessTable {
             let ticks = Int64(String(decoding: fields[19], as: UTF8.self)), ticks < Int64.max / 1000
         else { return nil }
         return Entry(
-            pid: pid, parent: parent, group: group, session: session, state: state,
-            startMilliseconds: ticks * 1000 / max(1, Int64(sysconf(Int32(_SC_CLK_TCK)))), threads: threads)
+            pid: pid,
+            parent: parent,
+            group: group,
+            session: session,
+            state: state,
+            startMilliseconds: ticks * 1000 / max(1, Int64(sysconf(Int32(_SC_CLK_TCK)))),
+            threads: threads
+        )
     }
 
     /// Our own direct children, zombies included.
@@ -153,8 +159,10 @@ public enum ChildProcess {
         let status: ExitStatus =
             raw.code == 1 ? .code(raw.status) : .signal(SignalNumber(rawValue: raw.status), coreDumped: raw.code == 3)
         let usage = ResourceUsage(
-            userMicroseconds: raw.user_us, systemMicroseconds: raw.system_us,
-            maximumResidentKibibytes: raw.maximum_resident_kib)
+            userMicroseconds: raw.user_us,
+            systemMicroseconds: raw.system_us,
+            maximumResidentKibibytes: raw.maximum_resident_kib
+        )
         return Exit(pid: raw.pid, status: status, usage: usage)
     }
 }

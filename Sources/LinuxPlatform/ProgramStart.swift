@@ -194,9 +194,13 @@ private struct CStringTable {
                 guard let first = table.baseAddress else { return -22 }
                 return body(
                     Pointers(
-                        arguments: first, environment: first + arguments + 1,
-                        pidPlaces: first + arguments + variables + 2, pidPlaceCount: pidPlaces.count,
-                        directory: directory.pointee == 0 ? nil : UnsafePointer(directory)))
+                        arguments: first,
+                        environment: first + arguments + 1,
+                        pidPlaces: first + arguments + variables + 2,
+                        pidPlaceCount: pidPlaces.count,
+                        directory: directory.pointee == 0 ? nil : UnsafePointer(directory)
+                    )
+                )
             }
         }
     }

@@ -29,7 +29,9 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Passes a result of CLinux on: itself when it is not negative, else the error.
     @discardableResult
     static func check<Result: FixedWidthInteger>(
-        _ result: Result, _ call: @autoclosure () -> String, _ path: @autoclosure () -> String? = nil
+        _ result: Result,
+        _ call: @autoclosure () -> String,
+        _ path: @autoclosure () -> String? = nil
     ) throws(SystemError) -> Result {
         if result >= 0 { return result }
         throw SystemError(call: call(), errno: Int32(truncatingIfNeeded: 0 &- Int64(result)), path: path())

@@ -12,7 +12,8 @@ public enum TCPListener {
         var failed: UnsafePointer<CChar>?
         let result = clinux_tcp_listen(host, Int32(port), backlog, &failed)
         return Descriptor(
-            try SystemError.check(result, failed.map { String(cString: $0) } ?? "listen on", place))
+            try SystemError.check(result, failed.map { String(cString: $0) } ?? "listen on", place)
+        )
     }
 
     /// The port a listening socket got.

@@ -28,7 +28,10 @@ public enum UnixSocket {
     /// A socket bound to `path`. A socket file that is there is removed first when nobody listens on it; a live one
     /// is an error (EADDRINUSE). `mode` is the file's mode from its first moment on.
     public static func bind(
-        _ kind: Kind, path: String, mode: UInt32 = 0o600, nonblocking: Bool = true
+        _ kind: Kind,
+        path: String,
+        mode: UInt32 = 0o600,
+        nonblocking: Bool = true
     ) throws(SystemError) -> Descriptor {
         let socket = try create(kind, path: path, nonblocking: nonblocking)
         var result = clinux_unix_bind(socket.rawValue, path, mode)
@@ -42,7 +45,11 @@ public enum UnixSocket {
 
     /// A listening socket at `path`; see `bind`.
     public static func listen(
-        _ kind: Kind, path: String, mode: UInt32 = 0o600, backlog: Int32 = 1024, nonblocking: Bool = true
+        _ kind: Kind,
+        path: String,
+        mode: UInt32 = 0o600,
+        backlog: Int32 = 1024,
+        nonblocking: Bool = true
     ) throws(SystemError) -> Descriptor {
         let socket = try bind(kind, path: path, mode: mode, nonblocking: nonblocking)
         try SystemError.check(clinux_listen(socket.rawValue, backlog), "listen on", path)
@@ -50,7 +57,9 @@ public enum UnixSocket {
     }
 
     public static func connect(
-        _ kind: Kind, path: String, nonblocking: Bool = false
+        _ kind: Kind,
+        path: String,
+        nonblocking: Bool = false
     ) throws(SystemError) -> Descriptor {
         let socket = try create(kind, path: path, nonblocking: nonblocking)
         try SystemError.check(clinux_unix_connect(socket.rawValue, path), "connect to", path)
@@ -84,7 +93,9 @@ public enum UnixSocket {
     public static func peer(of socket: Int32) throws(SystemError) -> PeerCredentials {
         var peer = PeerCredentials(pid: 0, uid: 0, gid: 0)
         try SystemError.check(
-            clinux_peer_credentials(socket, &peer.pid, &peer.uid, &peer.gid), "ask who is connected")
+            clinux_peer_credentials(socket, &peer.pid, &peer.uid, &peer.gid),
+            "ask who is connected"
+        )
         return peer
     }
 
@@ -103,7 +114,8 @@ public enum UnixSocket {
             throw SystemError(call: "use the socket path", errno: path.isEmpty ? 22 : 36, path: path)
         }
         return Descriptor(
-            try SystemError.check(clinux_unix_socket(kind.rawValue, nonblocking), "create a socket for", path))
+            try SystemError.check(clinux_unix_socket(kind.rawValue, nonblocking), "create a socket for", path)
+        )
     }
 
     /// Whether the file is a socket that nobody serves any more.

@@ -164,6 +164,12 @@ extension ShimRecord {
             state = .exited(status, usage, at: at, outOfMemory: outOfMemory)
         }
         self.init(
-            instance: id, generation: generation, pid: pid, startedAt: startedAt, state: state, treeGone: treeGone)
+            instance: id,
+            generation: generation,
+            pid: pid,
+            startedAt: startedAt,
+            state: state,
+            treeGone: treeGone
+        )
     }
 }

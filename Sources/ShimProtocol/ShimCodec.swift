@@ -16,7 +16,8 @@ public enum ShimCodec {
     }
 
     private static func messages<Message>(
-        in packet: [UInt8], _ decode: (inout WireReader) -> Message?
+        in packet: [UInt8],
+        _ decode: (inout WireReader) -> Message?
     ) -> [Message]? {
         var reader = WireReader(packet)
         var messages: [Message] = []
@@ -102,7 +103,10 @@ extension WireReader {
             return nil
         }
         return ResourceUsage(
-            userMicroseconds: user, systemMicroseconds: system, maximumResidentKibibytes: resident)
+            userMicroseconds: user,
+            systemMicroseconds: system,
+            maximumResidentKibibytes: resident
+        )
     }
 
     mutating func readInstant() -> MonotonicInstant? {

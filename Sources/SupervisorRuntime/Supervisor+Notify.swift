@@ -14,6 +14,8 @@ extension Supervisor {
 
     func drainNotifySocket() {
         guard var intake = notify else { return }
+        // Taken out while it works, so that its tables are not copied.
+        notify = nil
         // What the shim has said comes first: a start is reported before its process can speak.
         link?.receivePending()
         let now = MonotonicClock.now()

@@ -54,7 +54,7 @@ extension Supervisor {
         pipesHeld = []
         for (name, descriptor) in listing.held {
             guard let id = HeldNames.instance(ofReader: name), listing.held[HeldNames.outputWriter(id)] != nil,
-                let logs = serviceOf[id.service]?.logs
+                let logs = service(id.service)?.logs
             else { continue }
             if collect(id, descriptor, logs) { pipesHeld.insert(id) }
         }

@@ -8,6 +8,8 @@ struct SystemdState {
     var saidReady = false
     var statusText = ""
     var publishedNode: NodeStatus?
+    /// Memory of the start was given back.
+    var trimmed = false
     /// When the last round trip through the edges was asked for; nil when it has been answered.
     var askedEdgesAt: MonotonicInstant?
 }
@@ -55,11 +57,19 @@ extension Supervisor {
         let now = MonotonicClock.now()
         board.beat(at: now, wallClockOffset: MonotonicClock.wallClockOffset())
         countFigures()
+        trimOnce()
         if configuration.watchdogInterval != nil, systemd.askedEdgesAt == nil {
             systemd.askedEdgesAt = now
             askEdges()
         }
         reactor.schedule(at: now.advanced(by: Self.heartbeat)) { [unowned self] in beat() }
+    }
+
+    /// Once, when the first start is behind us: what only that needed is given back.
+    private func trimOnce() {
+        if systemd.trimmed || !board.snapshot.fleet.node.firstStartFinished { return }
+        systemd.trimmed = true
+        ProcessMemory.releaseStartupMemory()
     }
 
     func edgesAnswered() {

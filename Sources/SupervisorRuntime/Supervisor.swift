@@ -18,7 +18,7 @@ public final class Supervisor {
     public let board: StatusBoard
     public let handle: SupervisorHandle
     let launches: LaunchBuilder
-    let serviceOf: [String: ServiceSpec]
+    private let serviceIndex: [String: Int]
 
     var machine: FleetMachine
     var link: ShimLink?
@@ -41,6 +41,8 @@ public final class Supervisor {
     /// Listening sockets in use, by the name under which the shim holds them.
     var listeners: [HeldName: SharedDescriptor] = [:]
     var notifySocket: SharedDescriptor?
+    /// Runs that ended in this turn: what they still have in their pipes is collected once the acts are on their way.
+    var endedRuns: [InstanceID] = []
     var replies: [OperationID: @Sendable (OperationResult) -> Void] = [:]
     var nextOperation: OperationID = 0
     var upgrade: UpgradeCheck?
@@ -76,7 +78,8 @@ public final class Supervisor {
         handle = SupervisorHandle(
             spec: configuration.spec, logs: output.collector, events: output.history, mailbox: mailbox)
         launches = LaunchBuilder(configuration)
-        serviceOf = Dictionary(configuration.spec.services.map { ($0.name, $0) }) { first, _ in first }
+        serviceIndex = Dictionary(
+            configuration.spec.services.enumerated().map { ($0.element.name, $0.offset) }) { first, _ in first }
     }
 
     // MARK: Events in, effects out
@@ -88,6 +91,8 @@ public final class Supervisor {
         for act in acts { carryOut(act) }
         // The acts are on their way before anybody is told of them.
         link?.flush()
+        for id in endedRuns { output.collector.flush(instance: id) }
+        endedRuns.removeAll(keepingCapacity: true)
         for note in effects[acts.endIndex...] { carryOut(note) }
     }
 
@@ -99,7 +104,7 @@ public final class Supervisor {
         case .endTree(let id, let generation): link?.send(.endTree(id, generation))
         case .release(let id, let generation):
             link?.send(.release(id, generation))
-            output.collector.flush(instance: id)
+            endedRuns.append(id)
         case .startTimer(let token, let deadline): startTimer(token, at: deadline)
         case .cancelTimer(let token):
             if let timer = timers.removeValue(forKey: token) { reactor.cancel(timer) }
@@ -117,8 +122,13 @@ public final class Supervisor {
         }
     }
 
+    /// The configuration of a service; nil for one that is no longer configured.
+    func service(_ name: String) -> ServiceSpec? {
+        serviceIndex[name].map { configuration.spec.services[$0] }
+    }
+
     private func spawn(_ id: InstanceID, _ generation: Generation) {
-        guard let service = serviceOf[id.service] else { return }
+        guard let service = service(id.service) else { return }
         holdPipe(of: id, logs: service.logs)
         link?.send(.start(launches.request(service, index: id.index, generation: generation)))
     }

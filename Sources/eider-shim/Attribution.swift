@@ -39,25 +39,27 @@ extension Shim {
         return attribution
     }
 
-    /// Stops the tree before any of it can react to the death of another, then kills it. What forks faster than all
-    /// processes can be listed is hunted by the list of our own children, which is short.
-    func sweepSession(_ run: Run) {
+    /// Stops the trees before any of them can react to the death of another part, then kills them. What forks faster
+    /// than all processes can be listed is hunted by the list of our own children, which is short.
+    func sweepSessions(_ runs: [Run]) {
+        if runs.isEmpty { return }
         var found: [Int32: ProcessTable.Entry] = [:]
         for _ in 0..<Self.mostRounds {
-            let fresh = (attribute()?.members[run.id] ?? []).filter { found[$0.pid] == nil }
+            guard let members = attribute()?.members else { break }
+            let fresh = runs.flatMap { members[$0.id] ?? [] }.filter { found[$0.pid] == nil }
             if fresh.isEmpty { break }
             for entry in fresh { found[entry.pid] = entry }
             send(Signals.stop, to: fresh)
         }
         send(.kill, to: Array(found.values))
-        let owners = OwnerIndex(runs: runs.values, fleet: setup.fleet)
+        let owners = OwnerIndex(runs: runs, fleet: setup.fleet)
         for _ in 0..<Self.mostChases {
-            let orphans = ((try? ProcessTable.children()) ?? []).filter { mains[$0] == nil }
+            let orphans = ((try? ProcessTable.children()) ?? []).filter { mains[$0] == nil && found[$0] == nil }
             var hit = false
             for pid in orphans {
-                guard let entry = ProcessTable.entry(pid), !entry.isDead, found[pid] == nil,
-                    owners.owner(of: entry)?.id == run.id
-                else { continue }
+                guard let entry = ProcessTable.entry(pid), !entry.isDead, owners.owner(of: entry) != nil else {
+                    continue
+                }
                 send(.kill, to: [entry])
                 found[pid] = entry
                 hit = true

@@ -106,10 +106,9 @@ final class CgroupContainment {
     }
 
     /// Removes groups that nothing runs in when they have become many: replicas that were scaled away.
-    func trim(keeping inUse: (InstanceID) -> Bool) {
-        let idle = groups.keys.filter { !inUse($0) }
-        if idle.count <= 64 + groups.count / 2 { return }
-        for id in idle {
+    func trim(runs: Int, keeping inUse: (InstanceID) -> Bool) {
+        if groups.count <= 2 * runs + 64 { return }
+        for id in groups.keys.filter({ !inUse($0) }) {
             guard let group = groups.removeValue(forKey: id) else { continue }
             try? group.cgroup.remove()
         }

@@ -37,8 +37,13 @@ final class Run {
     var ending: Ending?
 
     init(
-        _ launch: LaunchRequest, pid: Int32, startedAt: MonotonicInstant, group: InstanceCgroup?,
-        output: FileIdentity?, outOfMemoryKillsBefore: UInt64, ledgerSlot: Int?
+        _ launch: LaunchRequest,
+        pid: Int32,
+        startedAt: MonotonicInstant,
+        group: InstanceCgroup?,
+        output: FileIdentity?,
+        outOfMemoryKillsBefore: UInt64,
+        ledgerSlot: Int?
     ) {
         id = launch.instance
         generation = launch.generation
@@ -66,6 +71,12 @@ final class Run {
                 .running
             }
         return ShimRecord(
-            instance: id, generation: generation, pid: pid, startedAt: startedAt, state: state, treeGone: treeGone)
+            instance: id,
+            generation: generation,
+            pid: pid,
+            startedAt: startedAt,
+            state: state,
+            treeGone: treeGone
+        )
     }
 }

@@ -40,14 +40,20 @@ extension Shim {
     func listEverything(_ connection: Connection) {
         connection.send(
             .welcome(
-                version: shimProtocolVersion, shimPid: ProcessTable.ownPid,
-                containment: setup.containment.description, controllers: setup.containment.controllers))
+                version: shimProtocolVersion,
+                shimPid: ProcessTable.ownPid,
+                containment: setup.containment.description,
+                controllers: setup.containment.controllers
+            )
+        )
         for (name, descriptor) in held.sorted(by: { $0.key < $1.key }) { connection.send(name, descriptor) }
         for run in runs.values.sorted(by: { $0.id < $1.id }) { connection.send(.record(run.record)) }
         for (key, value) in memory.sorted(by: { $0.key < $1.key }) { connection.send(.memory(key: key, value: value)) }
         let remains = takeRemains()
         if remains.count > 0 { connection.send(.strays(count: remains.count, example: remains.example)) }
         connection.send(.listed)
+        // Nothing of the way here is needed again.
+        ProcessMemory.releaseStartupMemory()
     }
 
     private func hold(_ name: HeldName, _ descriptor: SharedDescriptor) {
@@ -74,7 +80,7 @@ extension Shim {
         watched[run.id] = nil
         for slot in run.ledgerSlots { setup.ledger.remove(slot) }
         if case .cgroup(let containment) = setup.containment {
-            containment.trim { runs[$0] != nil }
+            containment.trim(runs: runs.count) { runs[$0] != nil }
         }
     }
 

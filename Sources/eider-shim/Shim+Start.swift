@@ -13,8 +13,13 @@ extension Shim {
             mains[started.run.pid] = started.run
             report(
                 .started(
-                    launch.instance, launch.generation, pid: started.run.pid, at: started.run.startedAt,
-                    warnings: Array(started.warnings.prefix(Self.mostWarnings))))
+                    launch.instance,
+                    launch.generation,
+                    pid: started.run.pid,
+                    at: started.run.startedAt,
+                    warnings: Array(started.warnings.prefix(Self.mostWarnings))
+                )
+            )
         case .failure(let refusal):
             report(.startFailed(launch.instance, launch.generation, refusal.failure))
         }
@@ -68,7 +73,8 @@ extension Shim {
                 if failure.stage == .cgroup { failure.path = group?.cgroup.path ?? "" }
                 throw Refusal(failure.stage, failure.errno, failure.path)
             case .running(let pid):
-                return .success(began(launch, pid, earliest, group, FileIdentity(descriptor: output.rawValue), warnings))
+                let pipe = FileIdentity(descriptor: output.rawValue)
+                return .success(began(launch, pid, earliest, group, pipe, warnings))
             }
         } catch {
             return .failure(error)
@@ -77,19 +83,30 @@ extension Shim {
 
     /// Writes down what has just been started.
     private func began(
-        _ launch: LaunchRequest, _ pid: Int32, _ earliest: Int64, _ group: InstanceCgroup?, _ output: FileIdentity?,
+        _ launch: LaunchRequest,
+        _ pid: Int32,
+        _ earliest: Int64,
+        _ group: InstanceCgroup?,
+        _ output: FileIdentity?,
         _ warnings: [String]
     ) -> Started {
         let slot = setup.ledger.add(pid: pid, startedBetween: earliest, and: MonotonicClock.bootMilliseconds())
         var warnings = warnings
         if slot == nil {
             warnings.append(
-                "cannot write \(launch.instance) down in the ledger: it holds \(Ledger.slots) processes already")
+                "cannot write \(launch.instance) down in the ledger: it holds \(Ledger.slots) processes already"
+            )
         }
         let kills = setup.containment.controllers.contains("memory") ? group?.outOfMemoryKills ?? 0 : 0
         let run = Run(
-            launch, pid: pid, startedAt: MonotonicClock.now(), group: group, output: output,
-            outOfMemoryKillsBefore: kills, ledgerSlot: slot)
+            launch,
+            pid: pid,
+            startedAt: MonotonicClock.now(),
+            group: group,
+            output: output,
+            outOfMemoryKillsBefore: kills,
+            ledgerSlot: slot
+        )
         return Started(run: run, warnings: warnings)
     }
 

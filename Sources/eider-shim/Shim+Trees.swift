@@ -6,6 +6,7 @@ import SupervisorCore
 extension Shim {
     /// Trees looked at in the turn of an exit; more wait for the timer, so that many exits do not mean many looks.
     private static let mostChecksPerTurn = 32
+    private static let gathering: Duration = .milliseconds(2)
     private static let longestSweepPause: Duration = .milliseconds(100)
     private static let stopPatience: Duration = .seconds(10)
 
@@ -33,7 +34,11 @@ extension Shim {
     private func note(_ run: Run, _ status: ExitStatus, _ usage: ResourceUsage) {
         if let adopted = run.adopted { unwatch(adopted) }
         run.exit = Run.Exit(
-            status: status, usage: usage, at: MonotonicClock.now(), outOfMemory: wasOutOfMemory(run, status))
+            status: status,
+            usage: usage,
+            at: MonotonicClock.now(),
+            outOfMemory: wasOutOfMemory(run, status)
+        )
     }
 
     /// `MAINPID=`: another process of the tree is the main one from now on.
@@ -46,8 +51,10 @@ extension Shim {
         if let adopted = run.adopted { unwatch(adopted) }
         let start = entry.startMilliseconds
         run.adopt(
-            pid: pid, descriptor: shared,
-            ledgerSlot: setup.ledger.add(pid: pid, startedBetween: start, and: start &+ 10))
+            pid: pid,
+            descriptor: shared,
+            ledgerSlot: setup.ledger.add(pid: pid, startedBetween: start, and: start &+ 10)
+        )
         mains = mains.filter { $0.value !== run }
         mains[pid] = run
         report(.started(run.id, run.generation, pid: pid, at: run.startedAt, warnings: []))
@@ -62,15 +69,24 @@ extension Shim {
             run.treeGone = run.group.map { !$0.isPopulated } ?? noOrphans
             report(
                 .exited(
-                    run.id, run.generation, exit.status, exit.usage, at: exit.at, outOfMemory: exit.outOfMemory,
-                    treeGone: run.treeGone))
+                    run.id,
+                    run.generation,
+                    exit.status,
+                    exit.usage,
+                    at: exit.at,
+                    outOfMemory: exit.outOfMemory,
+                    treeGone: run.treeGone
+                )
+            )
             settle(run)
         }
         if watched.isEmpty { return }
-        if watched.count <= Self.mostChecksPerTurn, setup.containment.base != nil || noOrphans || ended.isEmpty {
+        // Where it takes a look at all processes, or many looks, what has just happened is looked at together with
+        // what is about to.
+        if setup.containment.base == nil ? noOrphans : watched.count <= Self.mostChecksPerTurn {
             checkTrees()
         } else {
-            nextTreeCheck = MonotonicClock.now().advanced(by: .milliseconds(2))
+            nextTreeCheck = MonotonicClock.now().advanced(by: Self.gathering)
         }
     }
 
@@ -100,28 +116,20 @@ extension Shim {
     func checkTrees() {
         let now = MonotonicClock.now()
         let noOrphans = setup.containment.base == nil && hasNoOrphans()
-        var groups: Attribution?
+        var attribution: Attribution?
+        var due: [Run] = []
         for run in watched.values.sorted(by: { $0.id < $1.id }) {
-            if run.exit != nil, isGone(run, noOrphans, &groups) {
+            if run.exit != nil, isGone(run, noOrphans, &attribution) {
                 run.treeGone = true
                 report(.treeGone(run.id, run.generation))
                 settle(run)
-                continue
+            } else if let ending = run.ending, ending.nextSweep <= now {
+                due.append(run)
             }
-            guard var ending = run.ending, ending.nextSweep <= now else { continue }
-            sweep(run)
-            ending.pause = min(ending.pause * 2, Self.longestSweepPause)
-            ending.nextSweep = MonotonicClock.now().advanced(by: ending.pause)
-            if ending.nextReport <= now {
-                ending.nextReport = now.advanced(by: .seconds(1))
-                let left = members(of: run)
-                if let example = left.first {
-                    report(.treeRemains(run.id, run.generation, count: left.count, example: example))
-                }
-            }
-            run.ending = ending
         }
-        if let groups { noteStrays(groups.strays) }
+        if let attribution { noteStrays(attribution.strays) }
+        sweep(due)
+        for run in due { planNextSweep(run, after: now) }
         scheduleTreeCheck()
     }
 
@@ -132,6 +140,20 @@ extension Shim {
         return attribution.map { $0.members[run.id] == nil } ?? false
     }
 
+    private func planNextSweep(_ run: Run, after now: MonotonicInstant) {
+        guard var ending = run.ending else { return }
+        ending.nextSweep = MonotonicClock.now().advanced(by: ending.pause)
+        ending.pause = min(ending.pause * 2, Self.longestSweepPause)
+        if ending.nextReport <= now {
+            ending.nextReport = now.advanced(by: .seconds(1))
+            let left = members(of: run)
+            if let example = left.first {
+                report(.treeRemains(run.id, run.generation, count: left.count, example: example))
+            }
+        }
+        run.ending = ending
+    }
+
     /// Begins to end a tree: SIGKILL until nothing is left.
     func endTree(_ run: Run) {
         if run.exit != nil, run.treeGone {
@@ -140,22 +162,26 @@ extension Shim {
         }
         if run.ending != nil { return }
         let now = MonotonicClock.now()
-        run.ending = Run.Ending(
-            nextSweep: now.advanced(by: .milliseconds(5)), nextReport: now.advanced(by: .seconds(1)))
+        run.ending = Run.Ending(nextSweep: now, nextReport: now.advanced(by: .seconds(1)))
         watched[run.id] = run
-        sweep(run)
-        scheduleTreeCheck()
+        if run.group != nil {
+            sweep([run])
+            planNextSweep(run, after: now)
+            scheduleTreeCheck()
+        } else {
+            // At the end of this turn: one look at all processes serves every tree that is to be ended.
+            nextTreeCheck = now
+        }
     }
 
-    /// One pass of SIGKILL over the tree.
-    private func sweep(_ run: Run) {
-        if let group = run.group {
-            try? group.cgroup.kill()
-        } else {
-            sweepSession(run)
+    /// One pass of SIGKILL over the trees.
+    private func sweep(_ runs: [Run]) {
+        sweepSessions(runs.filter { $0.group == nil })
+        for run in runs {
+            try? run.group?.cgroup.kill()
+            // Also where somebody moved it out of its group.
+            if run.exit == nil { try? Signals.send(.kill, to: run.pid) }
         }
-        // Also where somebody moved it out of its group.
-        if run.exit == nil { try? Signals.send(.kill, to: run.pid) }
     }
 
     /// Pids of the tree's living processes.

@@ -201,7 +201,8 @@ final class Shim {
             // The first, and then each power of two: somebody who sends nothing else is not to fill the log.
             if malformedPackets & (malformedPackets &- 1) == 0 {
                 StandardError.line(
-                    "eider-shim: closed a connection that sent a malformed packet (\(malformedPackets) so far)")
+                    "eider-shim: closed a connection that sent a malformed packet (\(malformedPackets) so far)"
+                )
             }
         }
         events.remove(connection.socket.rawValue)

@@ -32,7 +32,8 @@ func runShim(_ arguments: [String]) -> Int32 {
         let holder = pid.map { String($0) } ?? "unknown"
         StandardError.line(
             "eider-shim: cannot start: another shim (process \(holder)) serves this fleet and holds \(path); "
-                + "stop it first")
+                + "stop it first"
+        )
     } catch {
         StandardError.line("eider-shim: \(error)")
     }

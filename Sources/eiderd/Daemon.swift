@@ -16,6 +16,7 @@ enum Daemon {
     /// Supervises until the fleet is stopped or the daemon is to be replaced.
     static func run(_ configuration: Configuration, path: String) throws -> Supervisor.Ending {
         let spec = configuration.spec
+        ProcessMemory.limitArenas(to: 2)
         // Before any thread starts: they inherit the mask.
         let signals = try SignalDescriptor(Supervisor.signals)
         try Signals.ignore(Signals.brokenPipe)

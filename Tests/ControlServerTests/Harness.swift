@@ -33,7 +33,8 @@ final class Harness: Sendable {
             admins: [],
             readers: level == .reader ? names : [],
             lookup: FakeAccounts(accounts: [:]),
-            ownUser: level == .admin ? me : me &+ 1
+            ownUser: level == .admin ? me : me &+ 1,
+            superuser: me &+ 2
         )
         server = try await ControlServer.start(
             listener: listener,

@@ -81,12 +81,12 @@ struct TakeoverTests {
         }
     }
 
-    @Test("10,000 held descriptors come back in order")
+    @Test("2,000 held descriptors come back in order")
     func manyDescriptors() throws {
         let shim = try ShimHarness()
         let count = 2_000
         for number in 0..<count {
-            shim.hold("n/\(String(number).count)\(number)", number.isMultiple(of: 2) ? shim.output.read : shim.output.write)
+            shim.hold("n/\(number)", number.isMultiple(of: 2) ? shim.output.read : shim.output.write)
         }
         let names = try shim.connect().compactMap { if case .held(let name) = $0 { name } else { nil } }
         #expect(names.count == count + 1 && shim.descriptors.count == names.count)

@@ -35,7 +35,8 @@ struct TreeTests {
     func doubleFork(session: Bool) throws {
         let shim = try ShimHarness(session: session)
         let launch = shim.shell(
-            "(setsid env -i /bin/sh -c '(echo $$; exec sleep 1000) &' &) ; exec sleep 1000")
+            "(setsid env -i /bin/sh -c '(echo $$; exec sleep 1000) &' &) ; exec sleep 1000"
+        )
         try shim.start(launch)
         _ = try pids(shim, 1)
         shim.send(.endTree(launch.instance, 1))
@@ -112,7 +113,8 @@ struct TreeTests {
     func stoppedAlone(session: Bool) throws {
         let shim = try ShimHarness(session: session)
         try shim.start(shim.shell("exec sleep 1000", "auth/0"))
-        try shim.start(shim.shell("setsid sleep 1000 & trap 'exit 0' TERM; echo $$; while :; do sleep 1; done", "auth/1"))
+        let script = "setsid sleep 1000 & trap 'exit 0' TERM; echo $$; while :; do sleep 1; done"
+        try shim.start(shim.shell(script, "auth/1"))
         _ = try pids(shim, 1)
         let all = try descendants(of: shim.pid)
         #expect(all.count >= 3)

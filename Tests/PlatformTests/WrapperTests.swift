@@ -10,7 +10,8 @@ struct WrapperTests {
     func errors() {
         #expect(
             SystemError(call: "open", errno: ENOENT, path: "/x").description
-                == "cannot open /x: No such file or directory (ENOENT)")
+                == "cannot open /x: No such file or directory (ENOENT)"
+        )
         #expect(throws: SystemError(call: "open", errno: ENOENT, path: "/nonexistent")) {
             _ = try FileDescriptors.open("/nonexistent", flags: O_RDONLY)
         }
@@ -34,10 +35,14 @@ struct WrapperTests {
             #expect(first.rawValue > 2)
             #expect(throws: SystemError.self) { _ = try UnixSocket.listen(.stream, path: path) }
         }
-        let second = try UnixSocket.listen(.stream, path: path, mode: 0o660)
+        // Programs that other tests are just starting may hold a copy of the first one until they execute.
+        var second: SharedDescriptor?
+        let isReplaced = eventually {
+            second = try? UnixSocket.listen(.stream, path: path, mode: 0o660).shared()
+            return second != nil
+        }
         var status = stat()
-        #expect(stat(path, &status) == 0 && status.st_mode & 0o777 == 0o660)
-        #expect(second.rawValue > 2)
+        #expect(isReplaced && stat(path, &status) == 0 && status.st_mode & 0o777 == 0o660)
         let file = try directory.write("f", "precious")
         #expect(throws: SystemError.self) { _ = try UnixSocket.listen(.stream, path: file) }
         #expect(SmallFile.text(file) == "precious")

@@ -21,7 +21,11 @@ enum Samples {
 
     static var launch: LaunchRequest {
         var launch = LaunchRequest(
-            instance: id, generation: .max, arguments: ["/bin/x", "", "a b\n"], output: "output/größe/7")
+            instance: id,
+            generation: .max,
+            arguments: ["/bin/x", "", "a b\n"],
+            output: "output/größe/7"
+        )
         launch.environment = ["A=1", "LISTEN_PID=" + LaunchRequest.pidPlaceholder]
         launch.workingDirectory = "/var"
         launch.credentials = ServiceSpec.Credentials(uid: 1, gid: .max, supplementaryGroups: [4, 5])
@@ -47,7 +51,11 @@ enum Samples {
         let usage = ResourceUsage(userMicroseconds: 1, systemMicroseconds: -2, maximumResidentKibibytes: .max)
         let at = MonotonicInstant(nanoseconds: 123)
         let exited = ShimRecord.State.exited(
-            .signal(.kill, coreDumped: true), usage, at: at, outOfMemory: true)
+            .signal(.kill, coreDumped: true),
+            usage,
+            at: at,
+            outOfMemory: true
+        )
         var reports: [ShimReport] = [
             .welcome(version: 2, shimPid: 5, containment: "cgroup /x", controllers: ["memory", "pids"]),
             .held("output/größe/7"), .memory(key: "node", value: [1, 2, 3]), .listed,
@@ -58,7 +66,9 @@ enum Samples {
         for state in [ShimRecord.State.running, exited] {
             reports.append(
                 .record(
-                    ShimRecord(instance: id, generation: 1, pid: 2, startedAt: at, state: state, treeGone: false)))
+                    ShimRecord(instance: id, generation: 1, pid: 2, startedAt: at, state: state, treeGone: false)
+                )
+            )
         }
         for stage in SpawnStage.allCases {
             reports.append(.startFailed(id, 2, SpawnFailure(stage: stage, errno: 2, path: "/x")))

@@ -193,3 +193,11 @@ struct clinux_spawn_failure {
 /* Starts the program and waits until it is executing. Answers its pid, or -errno with `failure` filled in; then no
  * process is left. */
 int clinux_spawn(const struct clinux_spawn *request, struct clinux_spawn_failure *failure);
+
+/* Memory. */
+/* Limits the allocator's arenas: few threads, and little to share. Before any other thread is started. */
+void clinux_limit_arenas(int arenas);
+/* Gives back what only the start needed: free memory of the heap, and mapped pages of the program's own code. */
+void clinux_release_startup_memory(void);
+/* tee(2) without waiting: copies what is in the pipe `from` into the pipe `to` and leaves it there. */
+ssize_t clinux_tee(int from, int to, size_t count);

@@ -101,10 +101,6 @@ enum BackgroundThread {
     }
 }
 
-/// Duplicates what is in the pipe `from` into the pipe `to` without taking it out (tee(2)).
-@_silgen_name("tee")
-private func systemTee(_ from: Int32, _ to: Int32, _ count: Int, _ flags: UInt32) -> Int
-
 /// Looks into pipes: what is read stays in them until it is taken. So what the daemon was about to write when it was
 /// killed is still there for its successor.
 struct PipePeek: ~Copyable {
@@ -126,11 +122,8 @@ struct PipePeek: ~Copyable {
 
     /// Copies the beginning of what is in `pipe`: its count, 0 at the end of the file, or -errno.
     borrowing func look(into pipe: Int32, _ buffer: UnsafeMutableRawBufferPointer) -> Int {
-        /// SPLICE_F_NONBLOCK
-        let nonblocking: UInt32 = 2
-        var copied = systemTee(pipe, writeEnd, buffer.count, nonblocking)
-        while copied < 0, errno == EINTR { copied = systemTee(pipe, writeEnd, buffer.count, nonblocking) }
-        if copied <= 0 { return copied < 0 ? -Int(errno) : 0 }
+        let copied = clinux_tee(pipe, writeEnd, buffer.count)
+        if copied <= 0 { return copied }
         var filled = 0
         while filled < copied, let base = buffer.baseAddress {
             let count = clinux_read(readEnd, base + filled, copied - filled)

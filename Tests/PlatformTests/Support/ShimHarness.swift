@@ -127,8 +127,11 @@ final class ShimHarness {
         guard let socket else { return }
         do {
             _ = try Packet.send(
-                ShimRequest.hold(name).frame, descriptors: [descriptor.rawValue], on: socket.rawValue,
-                nonblocking: false)
+                ShimRequest.hold(name).frame,
+                descriptors: [descriptor.rawValue],
+                on: socket.rawValue,
+                nonblocking: false
+            )
         } catch {
             Issue.record("cannot send to the shim: \(error)")
         }

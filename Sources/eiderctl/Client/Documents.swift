@@ -1,0 +1,175 @@
+import FoundationEssentials
+
+// The daemon's answers, as far as people are shown them. What is not understood is left out, and what a daemon of
+// another version does not say is nil.
+
+struct ErrorDocument: Decodable {
+    struct Body: Decodable {
+        var code: String
+        var message: String
+    }
+
+    var error: Body
+}
+
+struct StatusAnswer: Decodable {
+    struct Node: Decodable {
+        var name: String
+        var state: String
+        var reason: String?
+        var since: String
+        var firstStartFinished: Bool?
+        var heartbeatAgeSeconds: Double?
+    }
+
+    struct Service: Decodable {
+        var name: String
+        var state: String
+        var reason: String?
+        var ready: Int
+        var desired: Int
+        var breaker: String?
+        var since: String?
+        var critical: Bool?
+        var restarts: UInt64?
+        var instances: [Instance]
+    }
+
+    struct Instance: Decodable {
+        var name: String
+        var state: String
+        var reason: String?
+        var pid: Int?
+        var ready: Bool
+        var restarts: UInt64
+        var uptimeSeconds: Double?
+        var nextStartInSeconds: Double?
+        var inFlight: UInt64?
+        var lastExit: ExitAnswer?
+        var since: String?
+        var crashesInARow: Int?
+        var statusText: String?
+        var stoppedBy: String?
+    }
+
+    var at: String?
+    var node: Node
+    var services: [Service]
+}
+
+struct ExitAnswer: Decodable {
+    var cause: String
+    var at: String
+    var text: String?
+    var explanation: String?
+}
+
+struct WhyAnswer: Decodable {
+    /// The facts about one subject.
+    struct Facts: Decodable {
+        struct Policy: Decodable {
+            var text: String
+        }
+
+        struct NextStart: Decodable {
+            var at: String
+            var inSeconds: Double
+            var attempt: Int?
+        }
+
+        var target: String
+        var state: String
+        var reason: String?
+        var since: String
+        var pid: Int?
+        var uptimeSeconds: Double?
+        var crashesInARow: Int?
+        var stoppedBy: String?
+        var statusText: String?
+        var lastExit: ExitAnswer?
+        var policy: Policy?
+        var nextStart: NextStart?
+        var unblock: [String]?
+    }
+
+    var at: String
+    var kind: String
+    var facts: Facts
+    var instances: [Facts]
+    var events: [EventLine]
+    var logs: [LogText]
+
+    private enum CodingKeys: String, CodingKey {
+        case at, kind, instances, events, logs
+    }
+
+    init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        at = try values.decode(String.self, forKey: .at)
+        kind = try values.decode(String.self, forKey: .kind)
+        instances = try values.decodeIfPresent([Facts].self, forKey: .instances) ?? []
+        events = try values.decodeIfPresent([EventLine].self, forKey: .events) ?? []
+        logs = try values.decodeIfPresent([LogText].self, forKey: .logs) ?? []
+        facts = try Facts(from: decoder)
+    }
+}
+
+struct LogText: Decodable {
+    var at: String
+    var instance: String
+    var text: String
+}
+
+struct EventLine: Decodable {
+    var at: String
+    var subject: String?
+    var kind: String
+    var text: String
+}
+
+/// A line of a stream, whatever it is.
+struct StreamAnswer: Decodable {
+    var snapshot: StatusAnswer?
+    var dropped: UInt64?
+}
+
+struct BreakersAnswer: Decodable {
+    struct Breaker: Decodable {
+        var name: String
+        var kind: String
+        var state: String
+        var since: String
+        var reason: String?
+    }
+
+    var store: String
+    var breakers: [Breaker]
+}
+
+struct VersionAnswer: Decodable {
+    var version: String
+}
+
+enum JSONText {
+    static func decode<Value: Decodable>(_ type: Value.Type, _ bytes: [UInt8]) throws -> Value {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        do {
+            return try decoder.decode(type, from: Data(bytes))
+        } catch {
+            throw Failure(.failed, "answer", "cannot understand the daemon's answer; is it of another version?")
+        }
+    }
+
+    /// `{"error":{"code","message"}}`, as the daemon's.
+    static func error(_ failure: Failure) -> String {
+        "{\"error\":{\"code\":\(quoted(failure.name)),\"message\":\(quoted(failure.message))}}"
+    }
+
+    static func quoted(_ text: String) -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        guard let data = try? encoder.encode(text) else { return "\"\"" }
+        return String(decoding: data, as: UTF8.self)
+    }
+}

@@ -1,0 +1,77 @@
+import ArgumentParser
+import Glibc
+
+/// The version of this program.
+let eiderctlVersion = "0.1.0"
+
+@main
+enum Program {
+    static func main() {
+        // A closed pipe is found by writing to it (Output), so that `eiderctl … | head` ends quietly.
+        signal(SIGPIPE, SIG_IGN)
+        exit(run(Array(CommandLine.arguments.dropFirst())))
+    }
+
+    /// - Returns: the exit code.
+    static func run(_ arguments: [String]) -> Int32 {
+        let arguments = ArgumentOrder.optionsLast(arguments)
+        var command: any ParsableCommand
+        do {
+            command = try Root.parseAsRoot(arguments)
+        } catch {
+            return report(parsing: error)
+        }
+        do {
+            try command.run()
+            return 0
+        } catch let failure as Failure {
+            if (command as? any Verb)?.global.json == true { Output.line(JSONText.error(failure)) }
+            Output.error(failure.lines)
+            return failure.exitCode.rawValue
+        } catch {
+            return report(parsing: error)
+        }
+    }
+
+    /// What the argument parser has to say: help and the like on standard output, errors in our form.
+    private static func report(parsing error: any Error) -> Int32 {
+        if Root.exitCode(for: error) == .success {
+            let text = Root.fullMessage(for: error)
+            if !text.isEmpty { Output.line(text) }
+            return 0
+        }
+        Output.error(usage(Root.message(for: error)).lines)
+        return Failure.ExitCode.usage.rawValue
+    }
+
+    /// The parser's message as our errors are.
+    static func usage(_ message: String) -> Failure {
+        let text = message.isEmpty ? "cannot understand the arguments" : message
+        return Failure(.usage, "usage", "\(text)\nsee eiderctl --help, or eiderctl help VERB")
+    }
+}
+
+/// Global options may stand before the verb: `eiderctl --json status`. The parser wants them after it.
+enum ArgumentOrder {
+    static func optionsLast(_ arguments: [String]) -> [String] {
+        var moved: [String] = []
+        var rest = arguments[...]
+        scan: while let next = rest.first {
+            switch next {
+            case "--json":
+                moved.append(next)
+                rest = rest.dropFirst()
+            case "--socket" where rest.count > 1:
+                moved += rest.prefix(2)
+                rest = rest.dropFirst(2)
+            case _ where next.hasPrefix("--socket="):
+                moved.append(next)
+                rest = rest.dropFirst()
+            default: break scan
+            }
+        }
+        guard !moved.isEmpty, let verb = rest.first, !verb.hasPrefix("-") else { return arguments }
+        let end = rest.firstIndex(of: "--") ?? rest.endIndex
+        return rest[..<end] + moved + rest[end...]
+    }
+}

@@ -1,0 +1,53 @@
+/// `eiderctl why` for people.
+struct WhyRenderer {
+    let why: WhyAnswer
+    var width = 80
+    var style = Style(colours: false)
+
+    func render() -> String {
+        var card = Card(width: width, style: style)
+        facts(why.facts, &card)
+        for instance in why.instances {
+            card.gap()
+            facts(instance, &card)
+        }
+        if !why.events.isEmpty { card.gap() }
+        for (index, event) in why.events.enumerated() {
+            // Eight columns for the time and two between, after the label.
+            let lines = Columns.wrap(Columns.printable(event.text), width - 21)
+            for (part, line) in lines.enumerated() {
+                let time = part == 0 ? TimeText.clock(event.at) : ""
+                card.clipped(index == 0 && part == 0 ? "events" : "", "\(Columns.pad(time, 8))  \(line)")
+            }
+        }
+        if !why.logs.isEmpty { card.gap() }
+        for (index, line) in why.logs.enumerated() {
+            let name = why.kind == "instance" ? "" : "\(line.instance) "
+            card.clipped(index == 0 ? "logs" : "", "\(TimeText.clock(line.at))  \(name)\(line.text)")
+        }
+        return card.text
+    }
+
+    private func facts(_ facts: WhyAnswer.Facts, _ card: inout Card) {
+        card.title(facts.target, facts.state, TimeText.span(facts.since, why.at))
+        card.row("stopped", facts.stoppedBy)
+        if facts.stoppedBy == nil { card.row("why", facts.reason) }
+        card.row("process", facts.pid.map { "pid \($0), up \(facts.uptimeSeconds.map(TimeText.brief) ?? "?")" })
+        if let exit = facts.lastExit {
+            let crashes = facts.crashesInARow ?? 0
+            let row = crashes > 1 ? "; crashes in a row: \(crashes)" : ""
+            let text = exit.explanation ?? exit.text ?? exit.cause
+            card.row(
+                "last exit",
+                "\(text), \(TimeText.span(exit.at, why.at)) ago (\(TimeText.whole(exit.at)), cause \(exit.cause))\(row)"
+            )
+        }
+        card.row("it says", facts.statusText)
+        card.row("policy", facts.policy?.text)
+        if let next = facts.nextStart {
+            let attempt = next.attempt.map { "attempt \($0) " } ?? ""
+            card.row("next", "\(attempt)in \(TimeText.brief(next.inSeconds)) (\(TimeText.whole(next.at)))")
+        }
+        for (index, way) in (facts.unblock ?? []).enumerated() { card.row(index == 0 ? "unblock" : "", way) }
+    }
+}

@@ -1,0 +1,187 @@
+import ArgumentParser
+import NIOHTTP1
+
+struct Drain: Verb {
+    static let configuration = CommandConfiguration(abstract: "Take the node, or a part of it, out of service.")
+
+    @OptionGroup var global: GlobalOptions
+
+    @Option(help: "The whole drain, such as 60s.") var deadline: String?
+    @Option(help: "How long load balancers are told before: auto, or such as 5s.") var notice: String?
+    @Option(help: "Why; shown by status.") var reason: String?
+    @Flag(help: "Return once the daemon has accepted it.") var detach = false
+    @Flag(name: .customLong("dry-run"), help: "Only say what would be done.") var dryRun = false
+    @Flag(help: "Even if the fleet has too few others.") var force = false
+    @Argument(help: "The node by default.", completion: TargetCompletion.kind) var target: String?
+
+    func run() throws {
+        let path = target.map { "/v1/services/\(Targets.path($0))/drain" } ?? "/v1/drain"
+        let uri = URIText.uri(
+            path,
+            [
+                ("deadline", deadline), ("notice", notice), ("reason", reason), ("wait", detach ? "false" : nil),
+                ("dry_run", dryRun ? "true" : nil), ("force", force ? "true" : nil),
+            ]
+        )
+        try show(client.ask(.POST, uri, patient: !detach)) { _ in "\(target ?? "node"): drained\n" }
+    }
+}
+
+struct Undrain: Verb {
+    static let configuration = CommandConfiguration(abstract: "Put the node, or a part of it, back into service.")
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The node by default.", completion: TargetCompletion.kind) var target: String?
+
+    func run() throws {
+        let path = target.map { "/v1/services/\(Targets.path($0))/drain" } ?? "/v1/drain"
+        try show(client.ask(.DELETE, path)) { _ in "\(target ?? "node"): undrained\n" }
+    }
+}
+
+struct DrainStatus: Verb {
+    static let configuration = CommandConfiguration(
+        commandName: "drain-status",
+        abstract: "Show how far the drain is."
+    )
+
+    @OptionGroup var global: GlobalOptions
+    @Flag(help: "Show it again every second.") var watch = false
+
+    func run() throws {
+        try show(client.ask(.GET, "/v1/drain")) { String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+struct Reload: Verb {
+    static let configuration = CommandConfiguration(
+        abstract: "Read the configuration again; untouched instances are not restarted."
+    )
+
+    @OptionGroup var global: GlobalOptions
+    @Flag(name: .customLong("dry-run"), help: "Only print the plan.") var dryRun = false
+
+    func run() throws {
+        let uri = URIText.uri("/v1/reload", [("dry_run", dryRun ? "true" : nil)])
+        try show(client.ask(.POST, uri, patient: true)) { String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+struct Upgrade: Verb {
+    static let configuration = CommandConfiguration(
+        abstract: "Replace the running daemon by the program on disk; workers are not touched."
+    )
+
+    @OptionGroup var global: GlobalOptions
+
+    func run() throws {
+        try show(client.ask(.POST, "/v1/upgrade", patient: true)) { _ in "eiderd: upgraded\n" }
+    }
+}
+
+struct Breaker: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Look at and steer circuit breakers.",
+        subcommands: [
+            List.self, Show.self, ForceOpen.self, ForceClosed.self, Auto.self, Reset.self,
+        ]
+    )
+
+    func run() throws {
+        throw ValidationError(
+            "cannot do nothing with breakers: name one of list, show, force-open, force-closed, auto, reset"
+        )
+    }
+
+    struct List: Verb {
+        static let configuration = CommandConfiguration(abstract: "Show all breakers.")
+
+        @OptionGroup var global: GlobalOptions
+
+        func run() throws {
+            let terminal = Terminal.current
+            try show(client.ask(.GET, "/v1/breakers")) { answer in
+                try Breaker.render(JSONText.decode(BreakersAnswer.self, answer), terminal.width, terminal.colours)
+            }
+        }
+    }
+
+    struct Show: Verb {
+        static let configuration = CommandConfiguration(abstract: "Show one breaker.")
+
+        @OptionGroup var global: GlobalOptions
+        @Argument var name: String
+
+        func run() throws {
+            let terminal = Terminal.current
+            var answer = try JSONText.decode(BreakersAnswer.self, client.ask(.GET, "/v1/breakers"))
+            answer.breakers.removeAll { $0.name != name }
+            guard let breaker = answer.breakers.first else {
+                throw Failure(
+                    .failed,
+                    "not-found",
+                    "cannot find a breaker named \"\(name)\"; eiderctl breaker list shows them"
+                )
+            }
+            if global.json {
+                let facts = [("name", breaker.name), ("kind", breaker.kind), ("state", breaker.state)]
+                let members = facts + [("since", breaker.since)] + (breaker.reason.map { [("reason", $0)] } ?? [])
+                let text = members.map { "\"\($0)\":\(JSONText.quoted($1))" }.joined(separator: ",")
+                Output.line("{\(text)}")
+            } else {
+                Output.write(Breaker.render(answer, terminal.width, terminal.colours))
+            }
+        }
+    }
+
+    static func render(_ answer: BreakersAnswer, _ width: Int, _ colours: Bool) -> String {
+        if answer.breakers.isEmpty { return "no breakers (store \(answer.store))\n" }
+        var table = Table(
+            [.init("BREAKER", limit: 34), .init("KIND"), .init("STATE"), .init("SINCE")],
+            stateColumn: 2
+        )
+        for breaker in answer.breakers {
+            table.add([breaker.name, breaker.kind, breaker.state, TimeText.whole(breaker.since)])
+        }
+        return "store \(answer.store)\n\n" + table.render(width: width, Style(colours: colours))
+    }
+
+    /// Asks the daemon to change one breaker.
+    struct Change: ParsableArguments {
+        @Option(help: "Why; shown by breaker show.") var reason: String?
+        @Argument var name: String
+
+        func ask(_ what: String, _ verb: some Verb) throws {
+            let uri = URIText.uri("/v1/breakers/\(URIText.encode(name))/\(what)", [("reason", reason)])
+            try verb.show(verb.client.ask(.POST, uri)) { _ in "\(name): \(what)\n" }
+        }
+    }
+
+    struct ForceOpen: Verb {
+        static let configuration = CommandConfiguration(commandName: "force-open", abstract: "Refuse all calls.")
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var change: Change
+        func run() throws { try change.ask("force-open", self) }
+    }
+
+    struct ForceClosed: Verb {
+        static let configuration = CommandConfiguration(commandName: "force-closed", abstract: "Let all calls through.")
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var change: Change
+        func run() throws { try change.ask("force-closed", self) }
+    }
+
+    struct Auto: Verb {
+        static let configuration = CommandConfiguration(abstract: "Let the breaker decide again.")
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var change: Change
+        func run() throws { try change.ask("auto", self) }
+    }
+
+    struct Reset: Verb {
+        static let configuration = CommandConfiguration(abstract: "Close the breaker and forget its past.")
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var change: Change
+        func run() throws { try change.ask("reset", self) }
+    }
+}

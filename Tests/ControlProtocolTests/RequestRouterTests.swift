@@ -1,0 +1,166 @@
+import SupervisorCore
+import Testing
+
+@testable import ControlProtocol
+
+struct RequestRouterTests {
+    private static let auth = Target.service("auth")
+    private static let first = Target.instance(InstanceID(service: "auth", index: 0))
+
+    static let routes: [(String, String, ControlRequest)] = [
+        ("GET", "/v1/status", .status(nil)),
+        ("HEAD", "/v1/status", .status(nil)),
+        ("GET", "/v1/status/", .status(nil)),
+        ("GET", "/v1/status?target=auth", .status(auth)),
+        ("GET", "/v1/status/auth/0", .status(first)),
+        ("GET", "/v1/services", .status(nil)),
+        ("GET", "/v1/services/auth", .status(auth)),
+        ("GET", "/v1/services/auth/0", .status(first)),
+        ("GET", "/v1/services/%61uth/0", .status(first)),
+        ("GET", "/v1/services/why", .status(.service("why"))),
+        ("GET", "/v1/services/auth/why", .why(auth)),
+        ("GET", "/v1/services/auth/0/why", .why(first)),
+        ("GET", "/v1/why", .why(nil)),
+        ("GET", "/v1/why?target=auth/0", .why(first)),
+        ("GET", "/v1/why?target=auth%2F0", .why(first)),
+        ("POST", "/v1/services/auth/0/start", .command(.start([first], reason: nil), wait: true)),
+        ("POST", "/v1/services/auth/stop?wait=false", .command(.stop([auth], reason: nil), wait: false)),
+        ("POST", "/v1/services/auth/restart?reason=a+b%2Bc", .command(.restart([auth], reason: "a b+c"), wait: true)),
+        ("POST", "/v1/services/auth/0/signal?signal=HUP", .command(.signal(first, .hangup), wait: true)),
+        (
+            "POST", "/v1/services/auth/signal?signal=SIGRTMIN+3",
+            .command(.signal(auth, SignalNumber(rawValue: 37)), wait: true)
+        ),
+        (
+            "POST", "/v1/stop?target=auth&target=auth/0&target=auth",
+            .command(.stop([auth, first], reason: nil), wait: true)
+        ),
+        ("POST", "/v1/start?target=auth&reason=", .command(.start([auth], reason: nil), wait: true)),
+        ("POST", "/v1/restart?target=auth&reason=x%0Ay", .command(.restart([auth], reason: "x y"), wait: true)),
+        ("POST", "/v1/restart?target=auth&rolling=true", .notImplemented("restart a service in turns")),
+        ("GET", "/v1/logs", .logs(.init(target: nil, lines: 100))),
+        ("GET", "/v1/logs/auth?follow=true", .logs(.init(target: auth, lines: 100, follow: true))),
+        ("GET", "/v1/logs/auth/0?lines=0", .logs(.init(target: first, lines: 0))),
+        ("GET", "/v1/services/auth/0/logs?lines=7", .logs(.init(target: first, lines: 7))),
+        ("GET", "/v1/logs?after=12", .logs(.init(target: nil, lines: 10_000, after: 12))),
+        ("GET", "/v1/events", .events(.init(target: nil, lines: 100))),
+        ("GET", "/v1/events?follow", .events(.init(target: nil, lines: 0, follow: true))),
+        ("GET", "/v1/events?follow=1&lines=5&target=auth", .events(.init(target: auth, lines: 5, follow: true))),
+        ("GET", "/v1/version", .version),
+        ("GET", "/v1/breakers", .breakers),
+        ("POST", "/v1/upgrade", .upgrade),
+        ("POST", "/v1/drain?deadline=60s", .notImplemented("drain")),
+        ("GET", "/v1/drain", .notImplemented("show the drain")),
+        ("DELETE", "/v1/drain", .notImplemented("undrain")),
+        ("POST", "/v1/reload?dry_run=true", .notImplemented("reload the configuration")),
+        ("POST", "/v1/services/auth/scale?replicas=3", .notImplemented("scale a service")),
+        ("POST", "/v1/services/auth/0/drain", .notImplemented("drain an instance")),
+        ("POST", "/v1/breakers/service%3Aauth%40r1/force-open?reason=x", .notImplemented("force a breaker open")),
+    ]
+
+    @Test(arguments: routes.indices) func understands(index: Int) throws {
+        let (method, uri, expected) = Self.routes[index]
+        #expect(try RequestRouter.route(method: method, uri: uri) == expected, "\(method) \(uri)")
+    }
+
+    static let errors: [(String, String, ControlError.Code)] = [
+        ("GET", "", .notFound), ("GET", "/", .notFound), ("GET", "*", .notFound), ("GET", "/v1", .notFound),
+        ("GET", "/v2/status", .notFound), ("GET", "/v1/nothing", .notFound), ("GET", "/v1/version/2", .notFound),
+        ("GET", "/v1/services/auth/0/nothing", .notFound), ("GET", "/v1/services/auth/0/1/why", .notFound),
+        ("GET", "/v1/status/a/b/c", .notFound), ("POST", "/v1/stop/auth", .notFound),
+        ("POST", "/v1/status", .methodNotAllowed), ("GET", "/v1/services/auth/stop", .methodNotAllowed),
+        ("PUT", "/v1/drain", .methodNotAllowed), ("GET", "/v1/upgrade", .methodNotAllowed),
+        ("GET", "/v1/services/auth/-1", .badRequest), ("GET", "/v1/services/auth/01", .badRequest),
+        ("GET", "/v1/services/%zz", .badRequest), ("GET", "/v1/services/%ff", .badRequest),
+        ("GET", "/v1/services/%4", .badRequest), ("GET", "/v1/why?target=auth/x", .badRequest),
+        ("GET", "/v1/why?target=auth&target=b", .badRequest), ("GET", "/v1/why/auth?target=b", .badRequest),
+        ("GET", "/v1/logs?lines=-1", .badRequest), ("GET", "/v1/logs?lines=10001", .badRequest),
+        ("GET", "/v1/logs?lines=1&lines=2", .badRequest), ("GET", "/v1/logs?follow=maybe", .badRequest),
+        ("GET", "/v1/logs?line=4", .badRequest), ("GET", "/v1/logs?after=99999999999999999999", .badRequest),
+        ("POST", "/v1/stop", .badRequest), ("POST", "/v1/stop?target=", .badRequest),
+        ("POST", "/v1/services/auth/signal", .badRequest), ("POST", "/v1/services/auth/signal?signal=FOO", .badRequest),
+        ("POST", "/v1/services/auth/stop?wiat=false", .badRequest),
+        ("GET", "/v1/status?" + String(repeating: "x", count: 9_000), .tooLarge),
+        ("POST", "/v1/stop?target=a&reason=" + String(repeating: "x", count: 1_025), .badRequest),
+        ("POST", "/v1/stop?" + (0..<300).map { "target=s\($0)" }.joined(separator: "&"), .badRequest),
+        ("GET", "/v1/status?" + String(repeating: "a=&", count: 600), .badRequest),
+    ]
+
+    @Test(arguments: errors.indices) func refuses(index: Int) {
+        let (method, uri, code) = Self.errors[index]
+        let error = #expect(throws: ControlError.self) { try RequestRouter.route(method: method, uri: uri) }
+        #expect(error?.code == code, "\(method) \(uri.prefix(80))")
+        #expect(error?.message.hasPrefix("cannot ") == true)
+        #expect(error?.message.utf8.count ?? 0 < 500)
+    }
+
+    @Test func suggestsParameters() {
+        let error = #expect(throws: ControlError.self) {
+            try RequestRouter.route(method: "POST", uri: "/v1/services/auth/stop?wiat=false")
+        }
+        #expect(error?.message == #"cannot use the query parameter "wiat" here; did you mean "wait"?"#)
+    }
+
+    @Test func onlyCommandsAct() throws {
+        for (_, _, request) in Self.routes {
+            switch request {
+            case .command, .upgrade: #expect(request.acts)
+            default: #expect(!request.acts)
+            }
+        }
+    }
+
+    @Test(arguments: [UInt64(1), 2]) func neverTraps(seed: UInt64) {
+        var generator = SeededGenerator(seed: seed)
+        let parts = [
+            "/", "v1", "services", "auth", "0", "-1", "why", "stop", "?", "&", "=", "%", "%41", "%c3", "+", "target",
+            "lines", "18446744073709551616", "reason", "signal", "SIGRTMIN+99", "follow", "\u{0}", "é", "//",
+        ]
+        for _ in 0..<20_000 {
+            let count = Int(generator.next() % 12)
+            let uri = (0..<count).map { _ in parts[Int(generator.next() % UInt64(parts.count))] }.joined()
+            _ = try? RequestRouter.route(method: generator.next() % 2 == 0 ? "GET" : "POST", uri: "/v1/" + uri)
+        }
+    }
+}
+
+struct NearestNameTests {
+    @Test func findsSlips() {
+        let names = ["auth", "event-bus", "gateway"]
+        #expect(NearestName.find("auht", among: names) == "auth")
+        #expect(NearestName.find("eventbus", among: names) == "event-bus")
+        #expect(NearestName.find("gatway", among: names) == "gateway")
+        #expect(NearestName.find("payments", among: names) == nil)
+        #expect(NearestName.find("", among: names) == nil)
+        #expect(NearestName.find("auth", among: []) == nil)
+    }
+}
+
+struct TargetCatalogTests {
+    @Test func saysWhatThereIs() {
+        var spec = FleetSpec()
+        var auth = ServiceSpec(name: "auth", command: ["/x"])
+        auth.replicas = 3
+        spec.services = [auth, ServiceSpec(name: "event-bus", command: ["/y"])]
+        var fleet = FleetStatus(node: NodeStatus(name: "n", state: .healthy, since: MonotonicInstant(nanoseconds: 0)))
+        var old = ServiceStatus(name: "old", state: .healthy, since: MonotonicInstant(nanoseconds: 0))
+        old.instances = [
+            InstanceStatus(
+                id: InstanceID(service: "old", index: 4),
+                state: .healthy,
+                since: MonotonicInstant(nanoseconds: 0),
+                generation: 1
+            )
+        ]
+        fleet.services = [old]
+        let catalog = TargetCatalog(spec, fleet)
+        let problem: (String) -> String? = { Target($0).flatMap { catalog.problem(with: $0) }?.message }
+        #expect(problem("auth") == nil)
+        #expect(problem("auth/2") == nil)
+        #expect(problem("old/4") == nil)
+        #expect(problem("auth/3") == "cannot find auth/3: auth has instances 0 to 2")
+        #expect(problem("event-bus/1") == "cannot find event-bus/1: event-bus has one instance, 0")
+        #expect(problem("auht") == #"cannot find a service named "auht"; did you mean "auth"?"#)
+        #expect(problem("zzz") == #"cannot find a service named "zzz"; there are auth, event-bus, old"#)
+    }
+}
