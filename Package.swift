@@ -75,7 +75,7 @@ let package = Package(
         .target(
             name: "ControlServer",
             dependencies: [
-                "SupervisorCore", "StatusBoard", "ControlProtocol", "CLinux", nioCore, nioPosix, nioHTTP1,
+                "SupervisorCore", "StatusBoard", "ControlProtocol", nioCore, nioPosix, nioHTTP1,
             ],
             swiftSettings: strict
         ),
@@ -131,6 +131,7 @@ let package = Package(
                 "ControlServer", "ControlProtocol", "StatusBoard", "SupervisorCore", nioCore, nioPosix, nioHTTP1,
             ],
             swiftSettings: strict),
+        .testTarget(name: "EiderctlTests", dependencies: ["eiderctl", argumentParser], swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",

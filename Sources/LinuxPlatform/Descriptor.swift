@@ -18,6 +18,16 @@ public struct Descriptor: ~Copyable, Sendable {
         return number
     }
 
+    /// The same open file under a number of at least `least`, so that low numbers stay free: a child's table holds what
+    /// lies below the highest number that it is given. Itself when that cannot be had.
+    public consuming func movedUp(to least: Int32 = 64) -> Descriptor {
+        let number = rawValue
+        if number >= least { return self }
+        let moved = clinux_duplicate(number, least)
+        if moved < 0 { return self }
+        return Descriptor(moved)
+    }
+
     /// The same, for keeping in collections and closures: closed when the last reference goes.
     public consuming func shared() -> SharedDescriptor {
         SharedDescriptor(release())

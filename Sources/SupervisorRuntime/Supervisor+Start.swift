@@ -141,6 +141,10 @@ extension Supervisor {
     private func lostShim() {
         // A shim whose fleet is stopped goes with our leave.
         if ending != nil { return }
+        if shims.isExternal {
+            // systemd starts the unit of the shim anew, and this one after it.
+            return end(.failed("cannot go on: the shim is gone; its unit starts it anew, and then this daemon"))
+        }
         link = nil
         mains = [:]
         pipesHeld = []

@@ -142,8 +142,8 @@ final class InstanceCgroup {
         try cgroup.create()
         self.cgroup = cgroup
         // O_RDONLY | O_DIRECTORY
-        directory = try FileDescriptors.open(cgroup.path, flags: 0o200000)
-        events = try FileDescriptors.open(cgroup.path + "/cgroup.events", flags: 0)
+        directory = try FileDescriptors.open(cgroup.path, flags: 0o200000).movedUp()
+        events = try FileDescriptors.open(cgroup.path + "/cgroup.events", flags: 0).movedUp()
     }
 
     /// Whether anything lives in it; true when that cannot be known.
