@@ -68,12 +68,11 @@ final class AgentHandler: ChannelInboundHandler {
         guard !isAnswered, isOpen else { return }
         isAnswered = true
         while let last = received.last, last.isBlank || last == .carriageReturn { received.removeLast() }
-        let name = String(decoding: received.drop(while: \.isBlank), as: UTF8.self)
-        let line = service.agentLines[name] ?? "down # unknown service\n"
+        let line = service.agentLine(received.drop(while: \.isBlank))
         service.counters.agentAnswers &+= 1
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { _ in self.close() }
-        context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: line)), promise: written)
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: line)), promise: written)
     }
 
     /// Closes at once.

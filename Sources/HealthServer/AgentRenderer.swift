@@ -12,6 +12,9 @@ enum AgentRenderer {
     /// The name of the node in requests, besides the empty line.
     static let node = "node"
 
+    /// For a name that is nobody's.
+    static let unknown = Array("down # unknown service\n".utf8)
+
     /// The node's line.
     static func nodeLine(_ fleet: FleetStatus) -> String {
         let ready = fleet.services.reduce(0) { $0 &+ $1.ready }
@@ -19,12 +22,12 @@ enum AgentRenderer {
         return line(.node(fleet.node), ready: ready, desired: desired)
     }
 
-    /// Enters the lines of a service and of its instances, by their names in a request.
-    static func add(_ service: ServiceStatus, to lines: inout [String: String]) {
-        lines[service.name] = line(.service(service), ready: service.ready, desired: service.desired)
-        for instance in service.instances {
-            lines[instance.id.description] = line(.instance(instance), ready: 1, desired: 1)
-        }
+    static func line(_ service: ServiceStatus) -> String {
+        line(.service(service), ready: service.ready, desired: service.desired)
+    }
+
+    static func line(_ instance: InstanceStatus) -> String {
+        line(.instance(instance), ready: 1, desired: 1)
     }
 
     /// - Parameters:

@@ -1,52 +1,105 @@
 import NIOCore
 import SupervisorCore
 
-/// A prepared answer: head and body in one buffer, for every method that asks for it.
+/// An answer of its own: one head, one body.
 struct Answer {
-    let code: Int
-    /// Head and body, for GET.
-    let full: ByteBuffer
-    /// Bytes of the head in `full`, the empty line included: the answer to HEAD.
-    let headLength: Int
-    /// For OPTIONS: the same code and fields, with `Allow` and no body.
-    let options: ByteBuffer
+    let head: AnswerHead
+    let body: [UInt8]
 
-    init(_ head: AnswerHead, body: [UInt8]) {
-        code = head.code
-        let fields = head.bytes(contentLength: body.count, allow: head.code == 405)
-        headLength = fields.count
-        var buffer = ByteBufferAllocator().buffer(capacity: fields.count + body.count)
-        buffer.writeBytes(fields)
-        buffer.writeBytes(body)
-        full = buffer
-        options = ByteBuffer(bytes: head.bytes(contentLength: 0, allow: true))
+    init(_ head: HeadFields, body: [UInt8]) {
+        self.head = AnswerHead(head)
+        self.body = body
     }
 
-    init(_ head: AnswerHead, text: String) {
+    init(_ head: HeadFields, text: String) {
         self.init(head, body: Array(text.utf8))
     }
 
     func reply(to method: ParsedRequest.Method) -> Reply {
-        switch method {
-        case .head:
-            let head = full.getSlice(at: full.readerIndex, length: headLength) ?? full
-            return Reply(code: code, buffer: head, headLength: headLength)
-        case .options: return Reply(code: code, buffer: options, headLength: options.readableBytes)
-        case .get, .other: return Reply(code: code, buffer: full, headLength: headLength)
+        Reply(method: method, head: head, store: body, lead: 0..<body.count, tail: 0..<0)
+    }
+}
+
+/// What goes to one client: prepared pieces, put together as they are copied out.
+struct Reply {
+    let method: ParsedRequest.Method
+    let head: AnswerHead
+    /// Holds the body, as two ranges that follow each other on the wire.
+    let store: [UInt8]
+    let lead: Range<Int>
+    let tail: Range<Int>
+
+    var code: Int { head.code }
+
+    /// - Parameter field: a further line of the head.
+    func write(to output: inout ByteBuffer, field: [UInt8]?) {
+        if method == .options {
+            output.writeBytes(head.options)
+            endHead(&output, field)
+            return
+        }
+        let length = lead.count + tail.count
+        let needed = head.beforeLength.count + head.afterLength.count + length + Self.framingBytes
+        output.reserveCapacity(minimumWritableBytes: needed)
+        output.writeBytes(head.beforeLength)
+        Self.writeDecimal(length, &output)
+        output.writeBytes(head.afterLength)
+        endHead(&output, field)
+        if method == .head { return }
+        output.writeBytes(store[lead])
+        if !tail.isEmpty { output.writeBytes(store[tail]) }
+    }
+
+    /// Room for the length's digits, a further field and the empty line.
+    private static let framingBytes = 64
+
+    private func endHead(_ output: inout ByteBuffer, _ field: [UInt8]?) {
+        if let field { output.writeBytes(field) }
+        output.writeInteger(UInt16(0x0D0A))
+    }
+
+    private static func writeDecimal(_ value: Int, _ output: inout ByteBuffer) {
+        var divisor = 1
+        while divisor <= value / 10 { divisor *= 10 }
+        while divisor > 0 {
+            output.writeInteger(UInt8(truncatingIfNeeded: value / divisor % 10) + UInt8(ascii: "0"))
+            divisor /= 10
         }
     }
 }
 
-/// What goes to one client.
-struct Reply {
-    var code: Int
-    var buffer: ByteBuffer
-    /// The empty line that ends the head ends here; further fields go before it.
-    var headLength: Int
+/// The head of an answer as bytes, without `Content-Length`'s value and the empty line.
+///
+/// Answers differ little in their heads and much in their bodies, so heads are shared (`HeadCache`).
+final class AnswerHead {
+    let code: Int
+    /// Up to the value of `Content-Length`.
+    let beforeLength: [UInt8]
+    /// From there to the last field's end.
+    let afterLength: [UInt8]
+    /// For OPTIONS: the same code and fields, with `Allow` and no body.
+    let options: [UInt8]
+    /// In place of this head when the client asked for `drain=404`; nil unless the thing itself is draining.
+    let drainAsNotFound: AnswerHead?
+
+    init(_ fields: HeadFields) {
+        code = fields.code
+        beforeLength = Array(fields.beforeLength.utf8)
+        afterLength = Array(fields.afterLength(allow: fields.code == 405).utf8)
+        options = Array((fields.beforeLength + "0" + fields.afterLength(allow: true)).utf8)
+        if fields.draining, fields.code != 404 {
+            var notFound = fields
+            notFound.code = 404
+            notFound.retryAfter = nil
+            drainAsNotFound = AnswerHead(notFound)
+        } else {
+            drainAsNotFound = nil
+        }
+    }
 }
 
-/// The fields of an answer's head.
-struct AnswerHead {
+/// What an answer's head says.
+struct HeadFields: Hashable {
     static let json = "application/health+json"
     static let text = "text/plain; charset=utf-8"
 
@@ -78,18 +131,19 @@ struct AnswerHead {
         }
     }
 
-    func bytes(contentLength: Int, allow: Bool) -> [UInt8] {
-        var text = "HTTP/1.1 \(code) \(Self.reason(code))\r\n"
-        text += "Content-Type: \(contentType)\r\n"
-        text += "Content-Length: \(contentLength)\r\n"
-        text += "Cache-Control: no-store\r\n"
+    var beforeLength: String {
+        "HTTP/1.1 \(code) \(Self.reason(code))\r\nContent-Type: \(contentType)\r\nContent-Length: "
+    }
+
+    func afterLength(allow: Bool) -> String {
+        var text = "\r\nCache-Control: no-store\r\n"
         text += "X-Content-Type-Options: nosniff\r\n"
         text += "X-Eider-State: \(state.rawValue)\r\n"
         if allow { text += "Allow: GET, HEAD, OPTIONS\r\n" }
         if let retryAfter { text += "Retry-After: \(retryAfter)\r\n" }
         if verdict == .warn { text += "X-Envoy-Degraded: true\r\n" }
         if draining { text += "X-Envoy-Immediate-Health-Check-Fail: true\r\n" }
-        return Array(text.utf8) + [.carriageReturn, .lineFeed]
+        return text
     }
 
     private static func reason(_ code: Int) -> String {
@@ -112,18 +166,19 @@ enum Status: String {
     case pass, warn, fail
 }
 
-/// All the answers of one path.
-struct AnswerSet {
-    var plain: Answer
-    var verbose: Answer
-    /// In place of the two above when the client asked for `drain=404`; present while draining.
-    var drainPlain: Answer?
-    var drainVerbose: Answer?
+/// Heads that several answers share.
+struct HeadCache {
+    /// Heads kept. Codes, states and verdicts are few, so that a daemon uses some dozens of them; beyond this the
+    /// cache starts anew, and answers keep the heads they have.
+    static let limit = 256
 
-    func reply(to method: ParsedRequest.Method, _ options: RequestOptions) -> Reply {
-        if options.verbose {
-            return (options.drainAsNotFound ? drainVerbose ?? verbose : verbose).reply(to: method)
-        }
-        return (options.drainAsNotFound ? drainPlain ?? plain : plain).reply(to: method)
+    private(set) var heads: [HeadFields: AnswerHead] = [:]
+
+    mutating func head(_ fields: HeadFields) -> AnswerHead {
+        if let present = heads[fields] { return present }
+        if heads.count >= Self.limit { heads = [:] }
+        let head = AnswerHead(fields)
+        heads[fields] = head
+        return head
     }
 }

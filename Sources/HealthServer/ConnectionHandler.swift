@@ -35,6 +35,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var pending = ByteBuffer()
     /// Bytes of a request's body that are still to be read over.
     private var bodyLeft = 0
+    /// Answers that the channel has not been given yet.
+    private var output = ByteBuffer()
     private var needsFlush = false
     private var readWanted = false
     private var paused = false
@@ -112,10 +114,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if needsFlush {
-            needsFlush = false
-            context.flush()
-        }
+        flush(context)
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -143,10 +142,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         paused = false
         guard phase == .reading else { return }
         processPending(context)
-        if needsFlush {
-            needsFlush = false
-            context.flush()
-        }
+        flush(context)
         guard phase == .reading, !paused else { return }
         if inputClosed {
             inputEnded(context)
@@ -202,7 +198,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             return 0
         case .request(let request):
             let reply = service.reply(to: request, in: bytes)
-            let field: ByteBuffer? =
+            let field: [UInt8]? =
                 request.saysConnection ? (request.persistent ? service.keepAliveField : service.closeField) : nil
             answer(reply, field: field, context)
             bodyLeft = request.body ?? 0
@@ -215,23 +211,32 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    private func answer(_ reply: Reply, field: ByteBuffer?, _ context: ChannelHandlerContext) {
+    private func answer(_ reply: Reply, field: [UInt8]?, _ context: ChannelHandlerContext) {
         service.counters.answered(reply.code)
         lastActivity = service.tick
         needsFlush = true
-        let buffer = reply.buffer
-        let start = buffer.readerIndex
-        // All but the empty line that ends the head, the field, and the rest: slices, nothing is copied.
-        let split = reply.headLength &- 2
-        guard let field, let before = buffer.getSlice(at: start, length: split),
-            let after = buffer.getSlice(at: start &+ split, length: buffer.readableBytes &- split)
-        else {
-            context.write(wrapOutboundOut(buffer), promise: nil)
-            return
+        if output.capacity == 0 { output = service.takeOutput() }
+        reply.write(to: &output, field: field)
+        // Handed over before it is much, so that the channel can say when it becomes too much.
+        if output.readableBytes >= min(HealthService.outputBytes, service.limits.unreadAnswerBytes) {
+            context.write(wrapOutboundOut(takeOutput()), promise: nil)
         }
-        context.write(wrapOutboundOut(before), promise: nil)
-        context.write(wrapOutboundOut(field), promise: nil)
-        context.write(wrapOutboundOut(after), promise: nil)
+    }
+
+    private func takeOutput() -> ByteBuffer {
+        var taken = ByteBuffer()
+        swap(&taken, &output)
+        return taken
+    }
+
+    /// Sends the answers so far, in one write.
+    private func flush(_ context: ChannelHandlerContext) {
+        guard needsFlush else { return }
+        needsFlush = false
+        let written = takeOutput()
+        if written.readableBytes > 0 { context.write(wrapOutboundOut(written), promise: nil) }
+        context.flush()
+        service.giveBack(written)
     }
 
     // MARK: Ends
@@ -249,7 +254,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Closes once everything is written.
     private func finish(_ context: ChannelHandlerContext) {
         phase = .finishing
-        needsFlush = false
+        flush(context)
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { _ in self.close(.normal) }
         context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: written)
@@ -259,11 +264,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func linger(_ context: ChannelHandlerContext) {
         if inputClosed { return finish(context) }
         phase = .lingering
-        needsFlush = false
         lastActivity = service.tick
         requestBegan = nil
         pending = ByteBuffer()
-        context.flush()
+        flush(context)
         context.close(mode: .output, promise: nil)
     }
 
@@ -280,6 +284,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         guard phase != .closed else { return }
         phase = .closed
         pending = ByteBuffer()
+        output = ByteBuffer()
+        needsFlush = false
         service.remove(self)
         service.counters.ended(kind ?? (hasReceived ? (requestBegan == nil ? .normal : .truncated) : .empty))
     }

@@ -10,55 +10,71 @@ struct HealthRenderer {
     let limits: HealthLimits
     let version: String
 
-    /// The paths of one service, in the order in which `answers(for:)` renders them.
-    static func paths(of service: ServiceStatus) -> [String] {
-        let base = "/health/\(service.name)"
-        return [base, "\(base)/live", "\(base)/ready", "\(base)/startup"]
-            + service.instances.map { "\(base)/\($0.id.index)" }
-    }
-
     /// The answers of one service: itself, its aspects, its instances.
-    func answers(for service: ServiceStatus, in snapshot: StatusBoard.Snapshot) -> [AnswerSet] {
-        let aspects: [(Verdict, aspect: String?)] = [
-            (.service(service), nil), (.live(service), "live"), (.service(service), "ready"),
-            (.startup(service), "startup"),
-        ]
-        return aspects.map { verdict, aspect in
-            json(verdict, routing: aspect == nil || aspect == "ready") { writer, verdict, verbose, nameLimit in
-                head(&writer, verdict)
-                writer.member("service", service.name.singleLine(bytes: nameLimit))
-                writer.member("ready", service.ready)
-                writer.member("desired", service.desired)
-                writer.member("since", time(service.since, snapshot))
-                writer.member("reason", ifPresent: verdict.reason)
-                if verbose { details(of: service, &writer, snapshot) }
-            }
-        } + service.instances.map { answers(for: $0, in: snapshot) }
+    func answers(
+        for service: ServiceStatus,
+        in snapshot: StatusBoard.Snapshot,
+        _ heads: inout HeadCache
+    ) -> AnswerPack {
+        var pack = PackBuilder()
+        let body: Body = { writer, verdict, nameLimit in
+            head(&writer, verdict)
+            writer.member("service", service.name.singleLine(bytes: nameLimit))
+            writer.member("ready", service.ready)
+            writer.member("desired", service.desired)
+            writer.member("since", time(service.since, snapshot))
+            writer.member("reason", ifPresent: verdict.reason)
+        }
+        var instanceTails: [Range<Int>] = []
+        let verdict = Verdict.service(service)
+        let rendered = tail { details(of: service, &$0, snapshot, &instanceTails) }
+        let tail = pack.add(rendered)
+        let tailStart = tail.range.lowerBound
+        // In the order of `ServicePart`.
+        for (verdict, routing) in [(verdict, true), (.live(service), false), (.startup(service), false)] {
+            var entry = json(verdict, routing: routing, tail: tail, &pack, &heads, body)
+            if routing { entry.agent = pack.add(AgentRenderer.line(service).utf8) }
+            pack.append(entry)
+        }
+        for (position, instance) in service.instances.enumerated() {
+            let tail =
+                if instanceTails.indices.contains(position) {
+                    AnswerPack.Piece(
+                        instanceTails[position].lowerBound + tailStart..<instanceTails[position].upperBound + tailStart
+                    )
+                } else {
+                    pack.add(self.tail { details(of: instance, &$0, snapshot) })
+                }
+            pack.append(entry(for: instance, in: snapshot, tail: tail, &pack, &heads))
+        }
+        return pack.finish()
     }
 
-    private func answers(for instance: InstanceStatus, in snapshot: StatusBoard.Snapshot) -> AnswerSet {
-        json(.instance(instance), routing: true) { writer, verdict, verbose, nameLimit in
+    private func entry(
+        for instance: InstanceStatus,
+        in snapshot: StatusBoard.Snapshot,
+        tail: AnswerPack.Piece,
+        _ pack: inout PackBuilder,
+        _ heads: inout HeadCache
+    ) -> AnswerPack.Entry {
+        var entry = json(.instance(instance), routing: true, tail: tail, &pack, &heads) { writer, verdict, nameLimit in
             head(&writer, verdict)
             writer.member("service", instance.id.service.singleLine(bytes: nameLimit))
             writer.member("instance", instance.id.index)
             writer.member("ready", instance.ready)
             writer.member("since", time(instance.since, snapshot))
             writer.member("reason", ifPresent: verdict.reason)
-            if verbose { details(of: instance, &writer, snapshot) }
         }
+        entry.agent = pack.add(AgentRenderer.line(instance).utf8)
+        entry.instance = Int32(clamping: instance.id.index)
+        return entry
     }
 
     /// `/health`.
-    func nodeJSON(_ snapshot: StatusBoard.Snapshot) -> AnswerSet {
+    func nodeJSON(_ snapshot: StatusBoard.Snapshot, _ heads: inout HeadCache) -> AnswerPack {
         let fleet = snapshot.fleet
-        return json(.node(fleet.node), routing: true) { writer, verdict, verbose, nameLimit in
-            head(&writer, verdict)
-            writer.member("node", fleet.node.name.singleLine(bytes: nameLimit))
-            writer.member("ready", fleet.services.reduce(0) { $0 &+ $1.ready })
-            writer.member("desired", fleet.services.reduce(0) { $0 &+ $1.desired })
-            writer.member("since", time(fleet.node.since, snapshot))
-            writer.member("reason", ifPresent: verdict.reason)
-            guard verbose else { return }
+        var pack = PackBuilder()
+        let rendered = tail { writer in
             writer.member("version", version)
             writer.member("intent", fleet.node.intent.rawValue)
             writer.member("first_start_finished", fleet.node.firstStartFinished)
@@ -79,10 +95,21 @@ struct HealthRenderer {
             )
             omitted(fleet.services.count, &writer)
         }
+        let tail = pack.add(rendered)
+        let entry = json(.node(fleet.node), routing: true, tail: tail, &pack, &heads) { writer, verdict, nameLimit in
+            head(&writer, verdict)
+            writer.member("node", fleet.node.name.singleLine(bytes: nameLimit))
+            writer.member("ready", fleet.services.reduce(0) { $0 &+ $1.ready })
+            writer.member("desired", fleet.services.reduce(0) { $0 &+ $1.desired })
+            writer.member("since", time(fleet.node.since, snapshot))
+            writer.member("reason", ifPresent: verdict.reason)
+        }
+        pack.append(entry)
+        return pack.finish()
     }
 
     /// `/`, `/readyz`, `/healthz`.
-    func nodeText(_ snapshot: StatusBoard.Snapshot) -> AnswerSet {
+    func nodeText(_ snapshot: StatusBoard.Snapshot, _ heads: inout HeadCache) -> AnswerPack {
         let fleet = snapshot.fleet
         var lines = fleet.services.prefix(limits.verboseEntries).map { service -> String in
             let verdict = Verdict.service(service)
@@ -91,33 +118,36 @@ struct HealthRenderer {
         }
         let rest = fleet.services.count - lines.count
         if rest > 0 { lines.append("and \(rest) more") }
-        return text(.node(fleet.node), routing: true, details: lines)
+        return text(.node(fleet.node), routing: true, details: lines, &heads)
     }
 
     /// `/startupz`.
-    func startup(_ snapshot: StatusBoard.Snapshot) -> AnswerSet {
+    func startup(_ snapshot: StatusBoard.Snapshot, _ heads: inout HeadCache) -> AnswerPack {
         let lines = snapshot.fleet.services.prefix(limits.verboseEntries).map { service in
             let verdict = Verdict.startup(service)
             let mark = verdict.status == .fail ? "[-]" : "[+]"
             return "\(mark)\(service.name) \(verdict.line)"
         }
-        return text(.startup(snapshot.fleet.node), routing: false, details: lines)
+        return text(.startup(snapshot.fleet.node), routing: false, details: lines, &heads)
     }
 
     /// `/livez`, while the heartbeat is young and when it is not.
-    func liveness(_ node: NodeStatus) -> (alive: AnswerSet, stalled: AnswerSet) {
+    func liveness(
+        _ node: NodeStatus,
+        _ heads: inout HeadCache
+    ) -> (alive: AnswerPack, stalled: AnswerPack) {
         let alive = Verdict(status: .pass, state: node.state)
         let stalled = Verdict(status: .fail, state: node.state)
         let line = "the supervision loop has stalled"
         return (
-            text(alive, routing: false, details: ["[+]heartbeat ok"]),
-            text(stalled, routing: false, details: ["[-]heartbeat \(line)"], line: line)
+            text(alive, routing: false, details: ["[+]heartbeat ok"], &heads),
+            text(stalled, routing: false, details: ["[-]heartbeat \(line)"], line: line, &heads)
         )
     }
 
     /// An answer that says no more than its code and one line.
     func plain(_ code: Int, _ line: String, _ state: PublicState) -> Answer {
-        Answer(AnswerHead(code: code, contentType: AnswerHead.text, state: state), text: line)
+        Answer(HeadFields(code: code, contentType: HeadFields.text, state: state), text: line)
     }
 
     // MARK: Parts
@@ -135,7 +165,13 @@ struct HealthRenderer {
         if count > limits.verboseEntries { writer.member("omitted", count - limits.verboseEntries) }
     }
 
-    private func details(of service: ServiceStatus, _ writer: inout JSONWriter, _ snapshot: StatusBoard.Snapshot) {
+    /// - Parameter tails: where the details of each listed instance stand in what is written.
+    private func details(
+        of service: ServiceStatus,
+        _ writer: inout JSONWriter,
+        _ snapshot: StatusBoard.Snapshot,
+        _ tails: inout [Range<Int>]
+    ) {
         writer.member("breaker", service.breaker)
         writer.member("critical", service.critical)
         writer.member(
@@ -143,14 +179,18 @@ struct HealthRenderer {
             array: { writer in
                 for instance in service.instances.prefix(limits.verboseEntries) {
                     let verdict = Verdict.instance(instance)
+                    var start = 0
                     writer.object { writer in
                         writer.member("name", instance.id.description)
                         head(&writer, verdict)
                         writer.member("ready", instance.ready)
                         writer.member("since", time(instance.since, snapshot))
                         writer.member("reason", ifPresent: verdict.reason)
+                        start = writer.bytes.count
                         details(of: instance, &writer, snapshot)
                     }
+                    // Each begins with its comma and ends with the object's brace, as a tail does.
+                    tails.append(start - Self.tailOffset..<writer.bytes.count - Self.tailOffset)
                 }
             }
         )
@@ -182,19 +222,40 @@ struct HealthRenderer {
 
     // MARK: Forms
 
-    private typealias Body = (
-        _ writer: inout JSONWriter, _ verdict: Verdict, _ verbose: Bool, _ nameLimit: Int
-    ) -> Void
+    private typealias Body = (_ writer: inout JSONWriter, _ verdict: Verdict, _ nameLimit: Int) -> Void
 
-    /// - Parameter routing: the path answers whether to route, and so carries the fields for Envoy.
-    private func json(_ verdict: Verdict, routing: Bool, _ body: Body) -> AnswerSet {
-        func render(_ verdict: Verdict, verbose: Bool, nameLimit: Int = .max) -> [UInt8] {
+    /// What stands before a tail while it is rendered: a member, so that the tail begins with a comma.
+    private static let tailOffset = "{\"\":0".utf8.count
+
+    /// The end of an object: a comma, more members, and the brace.
+    private func tail(_ members: (_ writer: inout JSONWriter) -> Void) -> ArraySlice<UInt8> {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("", 0)
+            members(&writer)
+        }
+        return writer.bytes[Self.tailOffset...]
+    }
+
+    /// - Parameters:
+    ///   - routing: the path answers whether to route, and so carries the fields for Envoy.
+    ///   - tail: what a verbose answer has besides.
+    private func json(
+        _ verdict: Verdict,
+        routing: Bool,
+        tail: AnswerPack.Piece,
+        _ pack: inout PackBuilder,
+        _ heads: inout HeadCache,
+        _ body: Body
+    ) -> AnswerPack.Entry {
+        func render(_ verdict: Verdict, nameLimit: Int = .max) -> [UInt8] {
             var writer = JSONWriter()
-            writer.object { body(&$0, verdict, verbose, nameLimit) }
+            writer.object { body(&$0, verdict, nameLimit) }
             return writer.bytes
         }
         var short = verdict
-        var plain = render(short, verbose: false)
+        let whole = render(short)
+        var plain = whole
         var nameLimit = 128
         while plain.count >= Self.bodyBytes, nameLimit > 0 {
             // Escapes make a reason longer in JSON than it is: what is over is cut off until it fits.
@@ -204,47 +265,38 @@ struct HealthRenderer {
             } else {
                 nameLimit /= 2
             }
-            plain = render(short, verbose: false, nameLimit: nameLimit)
+            plain = render(short, nameLimit: nameLimit)
         }
-        let full = render(verdict, verbose: true)
-        return answers(verdict, AnswerHead.json, routing: routing, plain: plain, verbose: full)
+        let piece = pack.addPlain(plain)
+        // The tail brings a brace of its own.
+        let lead = whole.count < Self.bodyBytes ? piece.dropLast : pack.add(whole.dropLast())
+        let head = heads.head(Self.head(verdict, HeadFields.json, routing: routing))
+        return AnswerPack.Entry(head: head, plain: piece, verbose: (lead, tail))
     }
 
-    private func text(_ verdict: Verdict, routing: Bool, details: [String], line: String? = nil) -> AnswerSet {
-        let line = line ?? (verdict.status == .fail ? verdict.failure : "ok")
-        let verbose = (details + [line]).joined(separator: "\n") + "\n"
-        return answers(
-            verdict,
-            AnswerHead.text,
-            routing: routing,
-            plain: Array(line.utf8),
-            verbose: Array(verbose.utf8)
-        )
-    }
-
-    private func answers(
+    private func text(
         _ verdict: Verdict,
-        _ type: String,
         routing: Bool,
-        plain: [UInt8],
-        verbose: [UInt8]
-    ) -> AnswerSet {
-        func head(_ code: Int) -> AnswerHead {
-            AnswerHead(
-                code: code,
-                contentType: type,
-                state: verdict.state,
-                verdict: routing ? verdict.status : nil
-            )
-        }
-        var set = AnswerSet(
-            plain: Answer(head(verdict.code), body: plain),
-            verbose: Answer(head(verdict.code), body: verbose)
+        details: [String],
+        line: String? = nil,
+        _ heads: inout HeadCache
+    ) -> AnswerPack {
+        let line = line ?? (verdict.status == .fail ? verdict.failure : "ok")
+        var pack = PackBuilder()
+        let verbose = pack.add(((details + [line]).joined(separator: "\n") + "\n").utf8)
+        // It ends with the plain answer's line.
+        let plain = AnswerPack.Piece(verbose.range.upperBound - line.utf8.count - 1..<verbose.range.upperBound - 1)
+        let head = heads.head(Self.head(verdict, HeadFields.text, routing: routing))
+        pack.append(AnswerPack.Entry(head: head, plain: plain, verbose: (verbose, .none)))
+        return pack.finish()
+    }
+
+    private static func head(_ verdict: Verdict, _ type: String, routing: Bool) -> HeadFields {
+        HeadFields(
+            code: verdict.code,
+            contentType: type,
+            state: verdict.state,
+            verdict: routing ? verdict.status : nil
         )
-        if routing, verdict.state == .draining {
-            set.drainPlain = Answer(head(404), body: plain)
-            set.drainVerbose = Answer(head(404), body: verbose)
-        }
-        return set
     }
 }

@@ -9,14 +9,24 @@ import SupervisorCore
 /// snapshot at most once per `HealthLimits.metricsAge` and publication, and `/livez` when the heartbeat it knows has
 /// grown old: it looks once more before it calls supervision stalled.
 final class HealthService {
-    private enum Slot: Int {
+    /// What a path leads to.
+    private enum Route {
         case node, liveness, startup, nodeJSON, metrics
-        /// Slots of the services begin here.
-        case services
+        /// An entry of a service's answers.
+        case service(Int, entry: Int)
+    }
+
+    /// The answers about the node, rendered with every publication.
+    private struct NodeAnswers {
+        var node: AnswerPack
+        var alive: AnswerPack
+        var stalled: AnswerPack
+        var startup: AnswerPack
+        var json: AnswerPack
+        var agentLine: [UInt8]
     }
 
     private struct Fixed {
-        var stalled: AnswerSet
         var notFound: Answer
         var notAllowed: Answer
         var malformedPath: Answer
@@ -30,15 +40,16 @@ final class HealthService {
     private let heartbeatLimit: Duration
     private let processFigures: @Sendable () -> ProcessFigures?
 
-    private var table = PathTable([])
-    private var slots: [AnswerSet] = []
+    private var heads = HeadCache()
+    private var index = ServiceIndex([])
+    private var services: [AnswerPack] = []
+    private var node: NodeAnswers
     private var fixed: Fixed
-    private var servicePaths: [[String]] = []
-    private var serviceStarts: [Int] = []
+    /// The node's state that `fixed` speaks of.
+    private var fixedState: PublicState
     private var heartbeat: MonotonicInstant
     private var renderedOffset: Int64
     private var metrics: (answer: Answer, version: UInt64, at: MonotonicInstant)?
-    private(set) var agentLines: [String: String] = [:]
 
     var counters = ServerCounters()
     /// Counts sweeps: the time of everything that is not exact.
@@ -47,8 +58,11 @@ final class HealthService {
     private var agents: [ObjectIdentifier: AgentHandler] = [:]
 
     /// Lines that go before the end of a head.
-    let closeField = ByteBuffer(string: "Connection: close\r\n")
-    let keepAliveField = ByteBuffer(string: "Connection: keep-alive\r\n")
+    let closeField = Array("Connection: close\r\n".utf8)
+    let keepAliveField = Array("Connection: keep-alive\r\n".utf8)
+
+    /// Lent to the connection that is answering, and back once that is written.
+    private var spareOutput = ByteBuffer()
 
     init(
         board: StatusBoard,
@@ -68,6 +82,8 @@ final class HealthService {
         heartbeat = changes.snapshot.heartbeat
         renderedOffset = changes.snapshot.wallClockOffset
         fixed = Self.renderFixed(changes.snapshot.fleet.node, renderer)
+        fixedState = changes.snapshot.fleet.node.state
+        node = Self.renderNode(changes.snapshot, renderer, &heads)
         rebuild(changes.snapshot)
     }
 
@@ -97,7 +113,6 @@ final class HealthService {
     private static func renderFixed(_ node: NodeStatus, _ renderer: HealthRenderer) -> Fixed {
         let state = node.state
         return Fixed(
-            stalled: renderer.liveness(node).stalled,
             notFound: renderer.plain(404, "cannot find this path or service", state),
             notAllowed: renderer.plain(405, "cannot change anything here; use GET, HEAD or OPTIONS", state),
             malformedPath: renderer.plain(400, Rejection.target.explanation, state),
@@ -105,52 +120,50 @@ final class HealthService {
         )
     }
 
-    private func renderNode(_ snapshot: StatusBoard.Snapshot) {
-        let node = snapshot.fleet.node
-        fixed = Self.renderFixed(node, renderer)
-        slots[Slot.node.rawValue] = renderer.nodeText(snapshot)
-        slots[Slot.liveness.rawValue] = renderer.liveness(node).alive
-        slots[Slot.startup.rawValue] = renderer.startup(snapshot)
-        slots[Slot.nodeJSON.rawValue] = renderer.nodeJSON(snapshot)
-        let line = AgentRenderer.nodeLine(snapshot.fleet)
-        agentLines[""] = line
-        if !snapshot.fleet.services.contains(where: { $0.name == AgentRenderer.node }) {
-            agentLines[AgentRenderer.node] = line
-        }
+    private static func renderNode(
+        _ snapshot: StatusBoard.Snapshot,
+        _ renderer: HealthRenderer,
+        _ heads: inout HeadCache
+    ) -> NodeAnswers {
+        let liveness = renderer.liveness(snapshot.fleet.node, &heads)
+        return NodeAnswers(
+            node: renderer.nodeText(snapshot, &heads),
+            alive: liveness.alive,
+            stalled: liveness.stalled,
+            startup: renderer.startup(snapshot, &heads),
+            json: renderer.nodeJSON(snapshot, &heads),
+            agentLine: Array(AgentRenderer.nodeLine(snapshot.fleet).utf8)
+        )
     }
 
-    /// False when the service's paths are no longer those in the table.
-    private func render(serviceAt index: Int, _ snapshot: StatusBoard.Snapshot) -> Bool {
-        let services = snapshot.fleet.services
-        guard services.indices.contains(index), servicePaths.indices.contains(index),
-            HealthRenderer.paths(of: services[index]) == servicePaths[index]
+    private func renderNode(_ snapshot: StatusBoard.Snapshot) {
+        let state = snapshot.fleet.node.state
+        if state != fixedState {
+            fixed = Self.renderFixed(snapshot.fleet.node, renderer)
+            fixedState = state
+        }
+        node = Self.renderNode(snapshot, renderer, &heads)
+    }
+
+    /// False when the services are no longer those of the index.
+    private func render(serviceAt position: Int, _ snapshot: StatusBoard.Snapshot) -> Bool {
+        let statuses = snapshot.fleet.services
+        guard statuses.indices.contains(position), services.indices.contains(position),
+            index.isName(statuses[position].name, ofServiceAt: position)
         else { return false }
-        let answers = renderer.answers(for: services[index], in: snapshot)
-        for (offset, answer) in answers.enumerated() { slots[serviceStarts[index] + offset] = answer }
-        AgentRenderer.add(services[index], to: &agentLines)
+        services[position] = renderer.answers(for: statuses[position], in: snapshot, &heads)
         return true
     }
 
     private func rebuild(_ snapshot: StatusBoard.Snapshot) {
         renderedOffset = snapshot.wallClockOffset
-        let node = renderer.nodeText(snapshot)
-        slots = Array(repeating: node, count: Slot.services.rawValue)
-        agentLines = [:]
-        for service in snapshot.fleet.services { AgentRenderer.add(service, to: &agentLines) }
         renderNode(snapshot)
-        var paths: [(path: String, slot: Int)] = [
-            ("/", Slot.node.rawValue), ("/readyz", Slot.node.rawValue), ("/healthz", Slot.node.rawValue),
-            ("/livez", Slot.liveness.rawValue), ("/startupz", Slot.startup.rawValue),
-            ("/health", Slot.nodeJSON.rawValue), ("/metrics", Slot.metrics.rawValue),
-        ]
-        servicePaths = snapshot.fleet.services.map(HealthRenderer.paths)
-        serviceStarts = []
-        for (service, servicePaths) in zip(snapshot.fleet.services, servicePaths) {
-            serviceStarts.append(slots.count)
-            paths += servicePaths.enumerated().map { ($1, slots.count + $0) }
-            slots += renderer.answers(for: service, in: snapshot)
-        }
-        table = PathTable(paths)
+        let statuses = snapshot.fleet.services
+        index = ServiceIndex(statuses.map(\.name))
+        // The old answers go first, so that the two never take memory together.
+        services = []
+        services.reserveCapacity(statuses.count)
+        for status in statuses { services.append(renderer.answers(for: status, in: snapshot, &heads)) }
     }
 
     // MARK: Answering
@@ -168,17 +181,81 @@ final class HealthService {
             options = RequestOptions(query: path[(mark + 1)...])
             path = UnsafeRawBufferPointer(rebasing: path[..<mark])
         }
-        if let slot = table.slot(for: path) { return reply(slot, request.method, options) }
+        if let route = route(path) { return reply(route, request.method, options) }
         return replyToUnusual(path, request.method, options)
     }
 
-    private func reply(_ slot: Int, _ method: ParsedRequest.Method, _ options: RequestOptions) -> Reply {
-        switch slot {
-        case Slot.liveness.rawValue where !supervisionIsAlive(): fixed.stalled.reply(to: method, options)
-        case Slot.metrics.rawValue: metricsAnswer().reply(to: method)
-        default: slots[slot].reply(to: method, options)
+    private func reply(_ route: Route, _ method: ParsedRequest.Method, _ options: RequestOptions) -> Reply {
+        switch route {
+        case .node: node.node.reply(0, to: method, options)
+        case .liveness: (supervisionIsAlive() ? node.alive : node.stalled).reply(0, to: method, options)
+        case .startup: node.startup.reply(0, to: method, options)
+        case .nodeJSON: node.json.reply(0, to: method, options)
+        case .metrics: metricsAnswer().reply(to: method)
+        case .service(let service, let entry): services[service].reply(entry, to: method, options)
         }
     }
+
+    private func route(_ path: UnsafeRawBufferPointer) -> Route? {
+        let prefix: StaticString = "/health/"
+        if path.starts(with: prefix) {
+            let rest = UnsafeRawBufferPointer(rebasing: path[prefix.utf8CodeUnitCount...])
+            guard let found = index.find(rest) else { return nil }
+            return entry(found.part, of: found.service).map { .service(found.service, entry: $0) }
+        }
+        switch path.count {
+        case 1: return path.isAll("/") ? .node : nil
+        case 6: return path.isAll("/livez") ? .liveness : nil
+        case 7: return path.isAll("/readyz") ? .node : path.isAll("/health") ? .nodeJSON : nil
+        case 8: return path.isAll("/healthz") ? .node : path.isAll("/metrics") ? .metrics : nil
+        case 9: return path.isAll("/startupz") ? .startup : nil
+        default: return nil
+        }
+    }
+
+    private func entry(_ part: ServiceIndex.Part, of service: Int) -> Int? {
+        switch part {
+        case .service, .ready: ServicePart.service.rawValue
+        case .live: ServicePart.live.rawValue
+        case .startup: ServicePart.startup.rawValue
+        case .instance(let index): services[service].entry(ofInstance: index)
+        }
+    }
+
+    /// What the agent port answers to `name`: a service, an instance, the node, or nothing for the node.
+    func agentLine(_ name: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        if name.isEmpty { return node.agentLine[...] }
+        guard let found = name.withUnsafeBytes({ bytes in index.find(bytes) }) else {
+            return name.elementsEqual(AgentRenderer.node.utf8) ? node.agentLine[...] : AgentRenderer.unknown[...]
+        }
+        switch found.part {
+        case .service, .instance:
+            guard let entry = entry(found.part, of: found.service) else { return AgentRenderer.unknown[...] }
+            return services[found.service].agentLine(entry)
+        case .live, .ready, .startup: return AgentRenderer.unknown[...]
+        }
+    }
+
+    // MARK: Output
+
+    /// Answers in one buffer above this leave it before the read burst ends, bytes; nor is a larger buffer kept.
+    static let outputBytes = 32 * 1024
+
+    /// An empty buffer to collect answers in.
+    func takeOutput() -> ByteBuffer {
+        var output = ByteBuffer()
+        swap(&output, &spareOutput)
+        // New memory, should an earlier answer still wait in it for its client.
+        output.clear(minimumCapacity: 1024)
+        return output
+    }
+
+    /// Takes a buffer back that has been written.
+    func giveBack(_ output: ByteBuffer) {
+        if output.capacity <= Self.outputBytes { spareOutput = output }
+    }
+
+    // MARK: Unusual paths
 
     /// A path that is not byte for byte one of ours: encoded, in absolute form, `*`, or unknown.
     private func replyToUnusual(
@@ -186,14 +263,14 @@ final class HealthService {
         _ method: ParsedRequest.Method,
         _ options: RequestOptions
     ) -> Reply {
-        if target.elementsEqual("*".utf8), method == .options { return reply(Slot.node.rawValue, method, options) }
+        if target.elementsEqual("*".utf8), method == .options { return reply(.node, method, options) }
         guard let path = Self.originForm(target) else { return fixed.malformedPath.reply(to: method) }
         switch PathDecoding.decode(path) {
         case .malformed: return fixed.malformedPath.reply(to: method)
         case .impossible: return fixed.notFound.reply(to: method)
         case .path(let decoded):
-            let slot = decoded.withUnsafeBytes { table.slot(for: $0) }
-            return slot.map { reply($0, method, options) } ?? fixed.notFound.reply(to: method)
+            let known = decoded.withUnsafeBytes { route($0) }
+            return known.map { reply($0, method, options) } ?? fixed.notFound.reply(to: method)
         }
     }
 
@@ -227,7 +304,7 @@ final class HealthService {
             health: counters.figures(openConnections: connections.count),
             process: processFigures()
         )
-        let head = AnswerHead(code: 200, contentType: MetricsText.contentType, state: snapshot.fleet.node.state)
+        let head = HeadFields(code: 200, contentType: MetricsText.contentType, state: snapshot.fleet.node.state)
         let answer = Answer(head, body: text)
         metrics = (answer, snapshot.version, now)
         return answer

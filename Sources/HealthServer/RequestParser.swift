@@ -302,6 +302,20 @@ struct RequestParser {
     }
 }
 
+extension UnsafeRawBufferPointer {
+    func starts(with text: StaticString) -> Bool {
+        guard count >= text.utf8CodeUnitCount else { return false }
+        var offset = 0
+        while offset < text.utf8CodeUnitCount {
+            if self[offset] != text.utf8Start[offset] { return false }
+            offset &+= 1
+        }
+        return true
+    }
+
+    func isAll(_ text: StaticString) -> Bool { count == text.utf8CodeUnitCount && starts(with: text) }
+}
+
 extension UInt8 {
     static let lineFeed = UInt8(ascii: "\n")
     static let carriageReturn = UInt8(ascii: "\r")

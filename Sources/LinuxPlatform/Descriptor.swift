@@ -43,6 +43,14 @@ public final class SharedDescriptor: Sendable {
         self.rawValue = rawValue
     }
 
+    /// The same open file under a number of at least `least`; see `Descriptor.movedUp`. The old number is closed with
+    /// its last owner.
+    public func movedUp(to least: Int32 = 64) -> SharedDescriptor {
+        if rawValue >= least { return self }
+        let moved = clinux_duplicate(rawValue, least)
+        return moved < 0 ? self : SharedDescriptor(moved)
+    }
+
     deinit { _ = clinux_close(rawValue) }
 }
 

@@ -51,7 +51,8 @@ final class Connection {
             guard !packet.isTruncated, let requests = ShimCodec.requests(in: Array(buffer[..<count])) else {
                 return .over(malformed: true)
             }
-            return .requests(requests, packet.descriptors)
+            // Away from the low numbers at once: the starts in this packet want them.
+            return .requests(requests, packet.descriptors.map { $0.movedUp() })
         }
     }
 

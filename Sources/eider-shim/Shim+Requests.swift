@@ -61,7 +61,7 @@ extension Shim {
             StandardError.line("eider-shim: cannot hold \(name): \(held.count) descriptors are held already")
             return
         }
-        held[name] = (try? FileDescriptors.duplicate(descriptor.rawValue).movedUp().shared()) ?? descriptor
+        held[name] = descriptor
     }
 
     private func remember(_ key: String, _ value: [UInt8]) {

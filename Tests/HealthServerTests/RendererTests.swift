@@ -73,11 +73,16 @@ struct RendererTests {
                 status.reason = reason
                 let renderer = HealthRenderer(limits: HealthLimits(), version: "1")
                 let snapshot = Fixture.board([status]).snapshot
-                for set in renderer.answers(for: status, in: snapshot) + [renderer.nodeJSON(snapshot)] {
-                    let length = set.plain.full.readableBytes - set.plain.headLength
-                    #expect(length < 512)
-                    let text = String(buffer: set.plain.full)
-                    #expect(text.hasSuffix("}") && !text.contains("\u{FFFD}"))
+                var heads = HeadCache()
+                let packs = [
+                    renderer.answers(for: status, in: snapshot, &heads), renderer.nodeJSON(snapshot, &heads),
+                ]
+                for pack in packs {
+                    for entry in pack.entries {
+                        #expect(entry.plain.range.count < 512)
+                        let text = String(decoding: pack.bytes[entry.plain.range], as: UTF8.self)
+                        #expect(text.hasPrefix("{") && text.hasSuffix("}") && !text.contains("\u{FFFD}"))
+                    }
                 }
             }
         }
