@@ -27,7 +27,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
         // What decides. No I/O, no clock, no randomness of its own.
@@ -48,11 +47,7 @@ let package = Package(
         ),
 
         // TOML in, a validated fleet out.
-        .target(
-            name: "FleetConfig",
-            dependencies: ["SupervisorCore", .product(name: "TOMLKit", package: "TOMLKit")],
-            swiftSettings: strict
-        ),
+        .target(name: "FleetConfig", dependencies: ["SupervisorCore"], swiftSettings: strict),
 
         // The shell around the core, and what the edges may see of it.
         .target(name: "StatusBoard", dependencies: ["SupervisorCore"], swiftSettings: strict),

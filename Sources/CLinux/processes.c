@@ -41,6 +41,7 @@ static int set_disposition(int number, void (*handler)(int)) {
     memset(&action, 0, sizeof action);
     action.sa_handler = handler;
     int result = sigaction(number, &action, NULL);
+    clinux_dispositions_changed();
     return CHECKED(result);
 }
 

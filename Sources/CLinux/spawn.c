@@ -132,19 +132,26 @@ struct disposition {
     uint64_t mask;
 };
 
-/* Signals that this process ignores, as of the first start: a program settles that before it starts others. What is
- * handled, CLONE_CLEAR_SIGHAND resets; what is ignored would stay ignored. */
+/* Signals that this process ignores, looked up at the first start and after each change made through this library: 64
+ * calls are a tenth of a start. What is handled, CLONE_CLEAR_SIGHAND resets; what is ignored would stay ignored. */
+static _Atomic uint64_t known_ignored;
+static _Atomic bool ignored_is_known;
+
+void clinux_dispositions_changed(void) {
+    ignored_is_known = false;
+}
+
 static uint64_t ignored_signals(void) {
-    static uint64_t ignored;
-    static bool known;
-    if (known) return ignored;
-    known = true;
+    if (ignored_is_known) return known_ignored;
+    uint64_t ignored = 0;
     for (long number = 1; number <= 64; number++) {
         struct disposition now = { 0 };
         if (call(SYS_rt_sigaction, number, 0, (long)&now, sizeof now.mask, 0) == 0 && now.handler == SIG_IGN) {
             ignored |= (uint64_t)1 << (number - 1);
         }
     }
+    known_ignored = ignored;
+    ignored_is_known = true;
     return ignored;
 }
 

@@ -25,7 +25,7 @@ struct PolicyWords {
         }
         switch exit.cause {
         case .exit, .spawn: return status
-        case .signal: return "\(status), which Eider did not send"
+        case .signal: return "\(status), which was not part of a stop"
         case .oom:
             let limit = spec.resources.memoryMax.map { " (memory_max \(Self.size($0)))" } ?? ""
             return "killed by the kernel for lack of memory\(limit)"

@@ -9,9 +9,14 @@ public struct Configuration: Sendable {
     public var files: [String]
 
     /// Where each value that was set stands; the values themselves are taken from `spec` when they are asked for.
-    var fleetOrigins: [KeyOrigin] = []
-    var serviceOrigins: [[KeyOrigin]] = []
-    var dependencyOrigins: [[KeyOrigin]] = []
+    struct Origins: Sendable {
+        var fleet: [KeyOrigin] = []
+        var services: [[KeyOrigin]] = []
+        var dependencies: [[KeyOrigin]] = []
+    }
+
+    /// nil when nobody wanted them: they take more room than the values.
+    var origins: Origins?
 
     init(spec: FleetSpec, warnings: [ConfigurationDiagnostic], files: [String]) {
         self.spec = spec
@@ -19,16 +24,18 @@ public struct Configuration: Sendable {
         self.files = files
     }
 
-    /// Every effective value and where it comes from, in the order of the configuration. Made anew on each call.
+    /// Every effective value and where it comes from, in the order of the configuration. Made anew on each call;
+    /// empty unless the configuration was loaded with `keepingProvenance`.
     ///
     /// Values of variables whose names say that they are secret are left out.
     public var provenance: [ProvenanceEntry] {
         var entries: [ProvenanceEntry] = []
-        list(FleetKeys.table, spec, [], fleetOrigins, into: &entries)
-        for (service, origins) in zip(spec.services, serviceOrigins) {
+        guard let origins else { return [] }
+        list(FleetKeys.table, spec, [], origins.fleet, into: &entries)
+        for (service, origins) in zip(spec.services, origins.services) {
             list(ServiceKeys.table, ServiceDraft(service), ["services", service.name], origins, into: &entries)
         }
-        for (dependency, origins) in zip(spec.dependencies, dependencyOrigins) {
+        for (dependency, origins) in zip(spec.dependencies, origins.dependencies) {
             list(DependencyKeys.table, dependency, ["dependencies", dependency.name], origins, into: &entries)
         }
         return entries
@@ -59,7 +66,8 @@ public struct Configuration: Sendable {
 
     /// Where a key of a service stands, for `HostCheck`.
     func place(ofService number: Int, _ path: [String]) -> (file: String, line: Int?) {
-        let origins = serviceOrigins.indices.contains(number) ? serviceOrigins[number] : []
+        let services = origins?.services ?? []
+        let origins = services.indices.contains(number) ? services[number] : []
         let origin = origins.last { ServiceKeys.table.keys[$0.key].path == path } ?? origins.first
         guard let origin, files.indices.contains(origin.location.file) else { return (files.first ?? "", nil) }
         return (files[origin.location.file], origin.location.line)
@@ -108,6 +116,7 @@ extension Configuration {
     }
 
     /// What `eiderd --check --verbose` prints: one line for each effective value; no newline at the end.
+    /// Empty unless the configuration was loaded with `keepingProvenance`.
     public func verboseListing() -> String {
         provenance.map(\.description).joined(separator: "\n")
     }

@@ -7,16 +7,23 @@ public enum ConfigurationLoader {
     /// Names of users and groups are resolved on `host`; whether programs and directories exist is left to
     /// `HostCheck`, since they may come and go without the configuration.
     ///
+    /// - Parameters:
+    ///   - path: The main file.
+    ///   - keepingProvenance: Whether to remember where each value stands, for `provenance`, `verboseListing` and the
+    ///     lines that `HostCheck` names. A daemon that runs has no use for it and goes without.
+    ///   - host: Where files, users and groups are looked up.
     /// - Returns: A configuration in which every value is valid and every default filled in, or everything that is
     ///   wrong, by file and line. Nothing is logged.
     public static func load(
         path: String,
+        keepingProvenance: Bool = false,
         host: some HostFacts = LinuxHost()
     ) -> Result<Configuration, ConfigurationErrors> {
         var problems = Problems()
         let files = SourceFiles(path: path, host: host, &problems)
         let raw = RawFleet(files.documents, files: files.names, &problems)
         var configuration = Configuration(spec: FleetSpec(), warnings: [], files: files.names)
+        if keepingProvenance { configuration.origins = Configuration.Origins() }
         decodeFleet(raw, host, &configuration, &problems)
         decodeDependencies(raw, &configuration, &problems)
         decodeServices(raw, host, isIncomplete: files.isIncomplete, &configuration, &problems)
@@ -37,7 +44,8 @@ public enum ConfigurationLoader {
         let name = host.hostName
         if FleetKeys.isNodeName(name) { configuration.spec.node.name = name }
         guard let top = raw.top else { return }
-        configuration.fleetOrigins = FleetKeys.table.decode(top, into: &configuration.spec, &problems)
+        let origins = FleetKeys.table.decode(top, into: &configuration.spec, &problems)
+        configuration.origins?.fleet = origins
         FleetRules.fitAndCheck(&configuration.spec, top, &problems)
     }
 
@@ -57,7 +65,7 @@ public enum ConfigurationLoader {
             let origins = DependencyKeys.table.decode(dependency.table, into: &spec, &problems)
             problems.path = []
             configuration.spec.dependencies.append(spec)
-            configuration.dependencyOrigins.append(origins)
+            configuration.origins?.dependencies.append(origins)
         }
     }
 
@@ -80,11 +88,12 @@ public enum ConfigurationLoader {
         // With a file missing, half of what these rules would say is not so.
         if !isIncomplete { FleetRules.check(services, &problems) }
         warnOfHealthPorts(services, configuration.spec.health, &problems)
+        configuration.spec.services.reserveCapacity(services.count)
         for service in services {
             var spec = service.draft.finished
             spec.credentials = identities.resolve(service, &problems)
             configuration.spec.services.append(spec)
-            configuration.serviceOrigins.append(service.origins)
+            configuration.origins?.services.append(service.origins)
         }
     }
 

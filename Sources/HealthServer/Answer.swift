@@ -16,7 +16,7 @@ struct Answer {
     }
 
     func reply(to method: ParsedRequest.Method) -> Reply {
-        Reply(method: method, head: head, store: body, lead: 0..<body.count, tail: 0..<0)
+        Reply(method: method, head: head, store: body, body: (0..<body.count, 0..<0, 0..<0))
     }
 }
 
@@ -24,10 +24,10 @@ struct Answer {
 struct Reply {
     let method: ParsedRequest.Method
     let head: AnswerHead
-    /// Holds the body, as two ranges that follow each other on the wire.
+    /// Holds the body.
     let store: [UInt8]
-    let lead: Range<Int>
-    let tail: Range<Int>
+    /// Parts of `store`, in the order in which they are sent.
+    let body: (Range<Int>, Range<Int>, Range<Int>)
 
     var code: Int { head.code }
 
@@ -38,7 +38,7 @@ struct Reply {
             endHead(&output, field)
             return
         }
-        let length = lead.count + tail.count
+        let length = body.0.count + body.1.count + body.2.count
         let needed = head.beforeLength.count + head.afterLength.count + length + Self.framingBytes
         output.reserveCapacity(minimumWritableBytes: needed)
         output.writeBytes(head.beforeLength)
@@ -46,8 +46,9 @@ struct Reply {
         output.writeBytes(head.afterLength)
         endHead(&output, field)
         if method == .head { return }
-        output.writeBytes(store[lead])
-        if !tail.isEmpty { output.writeBytes(store[tail]) }
+        output.writeBytes(store[body.0])
+        if !body.1.isEmpty { output.writeBytes(store[body.1]) }
+        if !body.2.isEmpty { output.writeBytes(store[body.2]) }
     }
 
     /// Room for the length's digits, a further field and the empty line.

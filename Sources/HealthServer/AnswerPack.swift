@@ -1,8 +1,8 @@
 /// The prepared answers of one service, or of one path of the node, in two exactly sized allocations.
 ///
-/// With a thousand services these are a good part of the daemon's memory, so nothing is stored twice: heads are
-/// shared between services, `?verbose` is the plain answer with a tail, and an instance's tail is part of its
-/// service's.
+/// With a thousand services these are a good part of the daemon's memory, so little is stored twice: heads are shared
+/// between services, aspects share their beginning, `?verbose` is the plain answer with a tail, and an instance's tail
+/// is part of its service's.
 struct AnswerPack {
     /// A part of `bytes`.
     struct Piece: Equatable {
@@ -25,9 +25,14 @@ struct AnswerPack {
     /// The answers of one path.
     struct Entry {
         var head: AnswerHead
-        var plain: Piece
-        /// Together the verbose body.
-        var verbose: (lead: Piece, tail: Piece)
+        /// The plain body's beginning, which entries of one service share.
+        var common: Piece
+        /// The rest of the plain body.
+        var end: Piece
+        /// In a verbose body, instead of the brace that `end` closes with.
+        var tail: Piece
+        /// What stands before `tail` where it is not the plain body without its brace; empty otherwise.
+        var wholeLead = Piece.none
         /// The line for the HAProxy agent.
         var agent = Piece.none
         /// The instance that these are the answers of; -1 when of none.
@@ -41,9 +46,15 @@ struct AnswerPack {
     func reply(_ entry: Int, to method: ParsedRequest.Method, _ options: RequestOptions) -> Reply {
         let entry = entries[entry]
         let head = options.drainAsNotFound ? entry.head.drainAsNotFound ?? entry.head : entry.head
-        let lead = options.verbose ? entry.verbose.lead : entry.plain
-        let tail = options.verbose ? entry.verbose.tail : .none
-        return Reply(method: method, head: head, store: bytes, lead: lead.range, tail: tail.range)
+        let body =
+            if !options.verbose {
+                (entry.common, entry.end, Piece.none)
+            } else if entry.wholeLead == .none {
+                (entry.common, entry.end.dropLast, entry.tail)
+            } else {
+                (entry.wholeLead, Piece.none, entry.tail)
+            }
+        return Reply(method: method, head: head, store: bytes, body: (body.0.range, body.1.range, body.2.range))
     }
 
     func agentLine(_ entry: Int) -> ArraySlice<UInt8> { bytes[entries[entry].agent.range] }
@@ -76,13 +87,12 @@ struct PackBuilder {
         return AnswerPack.Piece(start..<bytes.count)
     }
 
-    /// As `add`, unless one of the entries so far has this very plain body.
-    mutating func addPlain(_ body: [UInt8]) -> AnswerPack.Piece {
+    /// As `add`, unless one of the entries so far begins so.
+    mutating func addCommon(_ beginning: ArraySlice<UInt8>) -> AnswerPack.Piece {
         // The entries of the service alone: instances have bodies of their own, and there may be many.
-        for entry in entries.prefix(ServicePart.firstInstance) where bytes[entry.plain.range].elementsEqual(body) {
-            return entry.plain
-        }
-        return add(body)
+        for entry in entries.prefix(ServicePart.firstInstance)
+        where bytes[entry.common.range].elementsEqual(beginning) { return entry.common }
+        return add(beginning)
     }
 
     mutating func append(_ entry: AnswerPack.Entry) { entries.append(entry) }

@@ -189,6 +189,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
             if requestBegan == nil { requestBegan = service.tick }
             return 0
         case .foreign(let foreign):
+            // What was asked before is answered, however the bytes were split.
+            flush(context)
             close(foreign == .tls ? .tls : .http2)
             return 0
         case .rejected(let rejection):

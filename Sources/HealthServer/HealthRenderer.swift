@@ -23,7 +23,6 @@ struct HealthRenderer {
             writer.member("ready", service.ready)
             writer.member("desired", service.desired)
             writer.member("since", time(service.since, snapshot))
-            writer.member("reason", ifPresent: verdict.reason)
         }
         var instanceTails: [Range<Int>] = []
         let verdict = Verdict.service(service)
@@ -63,7 +62,6 @@ struct HealthRenderer {
             writer.member("instance", instance.id.index)
             writer.member("ready", instance.ready)
             writer.member("since", time(instance.since, snapshot))
-            writer.member("reason", ifPresent: verdict.reason)
         }
         entry.agent = pack.add(AgentRenderer.line(instance).utf8)
         entry.instance = Int32(clamping: instance.id.index)
@@ -102,7 +100,6 @@ struct HealthRenderer {
             writer.member("ready", fleet.services.reduce(0) { $0 &+ $1.ready })
             writer.member("desired", fleet.services.reduce(0) { $0 &+ $1.desired })
             writer.member("since", time(fleet.node.since, snapshot))
-            writer.member("reason", ifPresent: verdict.reason)
         }
         pack.append(entry)
         return pack.finish()
@@ -222,6 +219,7 @@ struct HealthRenderer {
 
     // MARK: Forms
 
+    /// Writes the members before the reason.
     private typealias Body = (_ writer: inout JSONWriter, _ verdict: Verdict, _ nameLimit: Int) -> Void
 
     /// What stands before a tail while it is rendered: a member, so that the tail begins with a comma.
@@ -248,30 +246,33 @@ struct HealthRenderer {
         _ heads: inout HeadCache,
         _ body: Body
     ) -> AnswerPack.Entry {
-        func render(_ verdict: Verdict, nameLimit: Int = .max) -> [UInt8] {
+        func begin(_ verdict: Verdict, nameLimit: Int = .max) -> ArraySlice<UInt8> {
             var writer = JSONWriter()
             writer.object { body(&$0, verdict, nameLimit) }
-            return writer.bytes
+            return writer.bytes.dropLast()
+        }
+        func end(_ verdict: Verdict) -> ArraySlice<UInt8> {
+            self.tail { $0.member("reason", ifPresent: verdict.reason) }
         }
         var short = verdict
-        let whole = render(short)
+        let whole = (begin(short), end(short))
         var plain = whole
         var nameLimit = 128
-        while plain.count >= Self.bodyBytes, nameLimit > 0 {
+        while plain.0.count + plain.1.count >= Self.bodyBytes, nameLimit > 0 {
             // Escapes make a reason longer in JSON than it is: what is over is cut off until it fits.
-            let over = plain.count - Self.bodyBytes + 1
+            let over = plain.0.count + plain.1.count - Self.bodyBytes + 1
             if let reason = short.reason, !reason.isEmpty {
                 short.reason = reason.singleLine(bytes: max(0, reason.utf8.count - max(over / 6, 1)))
             } else {
                 nameLimit /= 2
             }
-            plain = render(short, nameLimit: nameLimit)
+            plain = (begin(short, nameLimit: nameLimit), end(short))
         }
-        let piece = pack.addPlain(plain)
-        // The tail brings a brace of its own.
-        let lead = whole.count < Self.bodyBytes ? piece.dropLast : pack.add(whole.dropLast())
         let head = heads.head(Self.head(verdict, HeadFields.json, routing: routing))
-        return AnswerPack.Entry(head: head, plain: piece, verbose: (lead, tail))
+        var entry = AnswerPack.Entry(head: head, common: pack.addCommon(plain.0), end: pack.add(plain.1), tail: tail)
+        // The tail brings a brace of its own.
+        if plain != whole { entry.wholeLead = pack.add(whole.0 + whole.1.dropLast()) }
+        return entry
     }
 
     private func text(
@@ -287,7 +288,7 @@ struct HealthRenderer {
         // It ends with the plain answer's line.
         let plain = AnswerPack.Piece(verbose.range.upperBound - line.utf8.count - 1..<verbose.range.upperBound - 1)
         let head = heads.head(Self.head(verdict, HeadFields.text, routing: routing))
-        pack.append(AnswerPack.Entry(head: head, plain: plain, verbose: (verbose, .none)))
+        pack.append(AnswerPack.Entry(head: head, common: plain, end: .none, tail: .none, wholeLead: verbose))
         return pack.finish()
     }
 

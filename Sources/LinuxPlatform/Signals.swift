@@ -55,6 +55,11 @@ public enum Signals {
         try SystemError.check(clinux_signal_ignore(signal.rawValue), "ignore \(signal)")
     }
 
+    /// Back to what the kernel does with it by itself.
+    public static func restore(_ signal: SignalNumber) throws(SystemError) {
+        try SystemError.check(clinux_signal_default(signal.rawValue), "restore \(signal)")
+    }
+
     /// Blocks signals for this thread and those it starts.
     public static func block(_ signals: [SignalNumber]) throws(SystemError) {
         try SystemError.check(clinux_signals_block(mask(signals)), "block signals")

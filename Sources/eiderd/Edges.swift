@@ -35,7 +35,10 @@ struct Edges {
         ).wait()
         let handle = supervisor.handle
         supervisor.askEdges = { health.selfCheck().whenSuccess { if $0 { handle.edgesAnswered() } } }
-        for address in health.boundAddresses { supervisor.announceListening(address.description) }
+        for address in health.boundAddresses {
+            supervisor.announceListening(
+                ListenAddress(host: address.ipAddress ?? "", port: address.port ?? 0).description)
+        }
         return Edges(group: group, health: health, control: control)
     }
 

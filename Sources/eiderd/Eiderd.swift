@@ -53,8 +53,8 @@ enum Eiderd {
         for line in text.split(separator: "\n") { StandardError.line("eiderd: \(line)") }
     }
 
-    static func load(_ arguments: Arguments) -> Configuration? {
-        switch ConfigurationLoader.load(path: arguments.configuration) {
+    static func load(_ arguments: Arguments, keepingProvenance: Bool = false) -> Configuration? {
+        switch ConfigurationLoader.load(path: arguments.configuration, keepingProvenance: keepingProvenance) {
         case .success(let configuration): return configuration
         case .failure(let errors):
             complain(errors.description)
@@ -64,7 +64,7 @@ enum Eiderd {
 
     /// `--check`: what this host lacks is an error here, because somebody asks; a daemon that runs starts what it can.
     private static func check(_ arguments: Arguments) -> Int32 {
-        guard let configuration = load(arguments) else { return ExitCode.configuration }
+        guard let configuration = load(arguments, keepingProvenance: true) else { return ExitCode.configuration }
         let lacking = HostCheck.check(configuration)
         for diagnostic in lacking { complain(diagnostic.description) }
         if !lacking.isEmpty { return ExitCode.configuration }

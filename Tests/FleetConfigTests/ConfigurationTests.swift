@@ -265,6 +265,12 @@ import Testing
         #expect(services[1].readiness?.method == .http(url: "http://h/"))
     }
 
+    @Test func atOnceAndAllAtOnceMayBeAskedFor() throws {
+        let restart = try loadService("restart.backoff_initial = \"0s\"").get().spec.services[0].restart
+        #expect(restart.backoffInitial == .zero)
+        #expect(try load("[limits]\nconcurrent_starts = 100000").get().spec.limits.concurrentStarts == 100_000)
+    }
+
     @Test func nothingAtAllMayBeAskedFor() throws {
         let text = "replicas = 0\nliveness.watchdog = \"0s\"\nuser = \"\"\ntype = \"notify\""
         let service = try loadService(text).get().spec.services[0]
@@ -310,6 +316,17 @@ import Testing
             "services.a.readiness.http = (none)   # default",
         ] { #expect(lines.contains(line), "\(line)") }
         #expect(!lines.contains { $0.contains("hunter2") })
+    }
+
+    @Test func provenanceIsKeptOnlyWhenAskedFor() throws {
+        let host = FakeHost([main: "[services.a]\ncommand = [\"/a\"]"])
+        let plain = try ConfigurationLoader.load(path: main, host: host).get()
+        #expect(plain.provenance.isEmpty)
+        #expect(plain.verboseListing().isEmpty)
+        #expect(HostCheck.check(plain, host: host).map(\.line) == [nil, nil])
+        let kept = try ConfigurationLoader.load(path: main, keepingProvenance: true, host: host).get()
+        #expect(kept.provenance.contains { $0.description == "services.a.command = [\"/a\"]   # \(main):2" })
+        #expect(kept.spec == plain.spec)
     }
 
     @Test func summaryCounts() throws {

@@ -44,7 +44,7 @@ let main = "/etc/eider/eider.toml"
 func load(_ text: String, _ host: FakeHost = FakeHost()) -> Result<Configuration, ConfigurationErrors> {
     var host = host
     host.files[main] = Array(text.utf8)
-    return ConfigurationLoader.load(path: main, host: host)
+    return ConfigurationLoader.load(path: main, keepingProvenance: true, host: host)
 }
 
 /// Loads a service `a` with a command and these lines in its table; the table's header is line 1.

@@ -31,7 +31,7 @@ import Testing
         var generator = Generator(state: UInt64(seed) &+ 1)
         let source = Array(ConfigurationTests.contract.utf8)
         var total = 0
-        while total < 200_000 {
+        while total < 400_000 {
             var bytes = source
             for _ in 0..<Int.random(in: 1...6, using: &generator) { mutate(&bytes, &generator) }
             total += bytes.count
@@ -90,7 +90,12 @@ import Testing
         "a = \"\"\"" + String(repeating: "\\", count: 1_000_001), String(repeating: "a", count: 3_000_000) + " = 1",
         "[" + String(repeating: "a.", count: 500_000) + "a]", "a = " + String(repeating: "9", count: 1_000_000),
         "[services.a]\ncommand = [\"/" + String(repeating: "{", count: 2_000_000) + "\"]",
-        String(repeating: "[[a]]\n", count: 200_000),
+        String(repeating: "[[a]]\n", count: 200_000), "a = " + String(repeating: "[", count: 100_000),
+        String(repeating: "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a = {", count: 30_000),
+        (0..<300_000).map { "k\($0)=1\n" }.joined(), "a = \"" + String(repeating: "\\t", count: 1_000_000) + "\"",
+        "a = '''" + String(repeating: "\n''", count: 1_000_000), "a = 1." + String(repeating: "0", count: 1_000_000),
+        "a = { " + (0..<200_000).map { "k\($0)=1" }.joined(separator: ",") + " }",
+        "# " + String(repeating: "é", count: 1_000_000) + "\u{1}",
     ]
 
     @Test(arguments: 0..<hostile.count)
@@ -108,7 +113,7 @@ import Testing
     private func check(_ bytes: [UInt8]) {
         var host = FakeHost()
         host.files[main] = bytes
-        switch ConfigurationLoader.load(path: main, host: host) {
+        switch ConfigurationLoader.load(path: main, keepingProvenance: true, host: host) {
         case .success(let configuration):
             #expect(configuration.spec.services.allSatisfy { $0.command.first?.hasPrefix("/") == true })
             _ = configuration.verboseListing()
@@ -117,7 +122,8 @@ import Testing
             let lines = 1 + bytes.count { $0 == UInt8(ascii: "\n") }
             for diagnostic in errors.diagnostics.prefix(20) {
                 #expect(!diagnostic.description.contains("\n"))
-                #expect((1...lines + 1).contains(diagnostic.line ?? 1))
+                #expect((1...lines).contains(diagnostic.line ?? 1))
+                #expect((1...bytes.count + 1).contains(diagnostic.column ?? 1))
             }
         }
     }

@@ -79,8 +79,9 @@ struct RendererTests {
                 ]
                 for pack in packs {
                     for entry in pack.entries {
-                        #expect(entry.plain.range.count < 512)
-                        let text = String(decoding: pack.bytes[entry.plain.range], as: UTF8.self)
+                        let body = pack.bytes[entry.common.range] + pack.bytes[entry.end.range]
+                        #expect(body.count < 512)
+                        let text = String(decoding: body, as: UTF8.self)
                         #expect(text.hasPrefix("{") && text.hasSuffix("}") && !text.contains("\u{FFFD}"))
                     }
                 }

@@ -223,4 +223,39 @@ struct ShimLifeTests {
             }
         )
     }
+
+    @Test("the service manager is told when the shim can be reached")
+    func readiness() throws {
+        let directory = try TemporaryDirectory()
+        let manager = try UnixSocket.bind(.datagram, path: directory.file("n"), nonblocking: false)
+        var start = ProgramStart(arguments: [try ShimHarness.program, "--runtime-directory", directory.path])
+        start.environment = ["NOTIFY_SOCKET=" + directory.file("n")]
+        start.descriptors = [0, 2, 2]
+        guard case .running(let pid) = start.start() else {
+            Issue.record("cannot start")
+            return
+        }
+        guard case .packet(let said) = try Packet.receive(on: manager.rawValue, limit: 100, nonblocking: false) else {
+            Issue.record("nothing was said")
+            return
+        }
+        #expect(said.bytes == Array("READY=1\n".utf8))
+        let daemon = try UnixSocket.connect(.sequentialPacket, path: directory.file("shim.sock"))
+        #expect(daemon.rawValue > 2)
+        kill(pid, SIGTERM)
+        #expect(eventually { ChildProcess.reap(pid)?.status == .code(0) })
+    }
+
+    @Test("wrong usage is said in one line", arguments: [[], ["--runtime-directory"], ["--nonsense", "x"]])
+    func usage(arguments: [String]) throws {
+        var start = ProgramStart(arguments: [try ShimHarness.program] + arguments)
+        let errors = try FileDescriptors.pipe()
+        start.descriptors = [0, errors.write.rawValue, errors.write.rawValue]
+        guard case .running(let pid) = start.start() else {
+            Issue.record("cannot start")
+            return
+        }
+        #expect(try read(errors.read.rawValue) { $0.hasSuffix("\n") }.hasPrefix("eider-shim: usage: "))
+        #expect(eventually { ChildProcess.reap(pid)?.status == .code(64) })
+    }
 }

@@ -111,8 +111,8 @@ struct SpawnTests {
     func nothingInherited() throws {
         let leaked = dup(2)
         defer { close(leaked) }
-        signal(SIGUSR1, SIG_IGN)
-        defer { signal(SIGUSR1, SIG_DFL) }
+        try Signals.ignore(SignalNumber(rawValue: SIGUSR1))
+        defer { try? Signals.restore(SignalNumber(rawValue: SIGUSR1)) }
         try Signals.block([SignalNumber(rawValue: SIGUSR2)])
         var launch = start(
             """

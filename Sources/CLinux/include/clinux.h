@@ -69,6 +69,8 @@ int clinux_signals_block(uint64_t mask);
 int clinux_signals_unblock(uint64_t mask);
 int clinux_signal_ignore(int number);
 int clinux_signal_default(int number);
+/* For who changes dispositions by other means: clinux_spawn remembers which signals are ignored. */
+void clinux_dispositions_changed(void);
 int clinux_signalfd(uint64_t mask);
 int clinux_signalfd_read(int fd, struct clinux_signal *signal);
 int clinux_kill(int32_t pid, int number);

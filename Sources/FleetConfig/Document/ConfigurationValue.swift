@@ -1,14 +1,27 @@
 /// Where a value was written.
 struct SourceLocation: Sendable, Hashable, Comparable {
-    /// Which of the files that were read, in the order of reading.
-    var file: Int
-    /// From 1.
-    var line: Int
+    // There is one for every key and value, so they are small; a file has 4 MiB at most.
+    private let storedFile: UInt32
+    private let storedLine: UInt32
+    private let storedColumn: UInt32
     /// The value came from `[defaults]`, not from the table that it now is in.
     var inherited = false
 
+    init(file: Int, line: Int, column: Int = 0) {
+        storedFile = UInt32(truncatingIfNeeded: file)
+        storedLine = UInt32(truncatingIfNeeded: line)
+        storedColumn = UInt32(truncatingIfNeeded: column)
+    }
+
+    /// Which of the files that were read, in the order of reading.
+    var file: Int { Int(storedFile) }
+    /// From 1; 0 for the file as a whole.
+    var line: Int { Int(storedLine) }
+    /// From 1, in characters; 0 where it is not known.
+    var column: Int { Int(storedColumn) }
+
     static func < (left: SourceLocation, right: SourceLocation) -> Bool {
-        (left.file, left.line) < (right.file, right.line)
+        (left.file, left.line, left.column) < (right.file, right.line, right.column)
     }
 }
 
@@ -60,10 +73,13 @@ struct ConfigurationNode: Sendable {
 struct ConfigurationTable: Sendable {
     struct Entry: Sendable {
         var key: String
+        /// Where the key stands; of a table where it is first mentioned.
+        var keyLocation: SourceLocation
         var node: ConfigurationNode
     }
 
     var entries: [Entry] = []
+    /// The header where there is one, else the first key that mentions the table.
     var location: SourceLocation
 
     subscript(key: String) -> ConfigurationNode? {

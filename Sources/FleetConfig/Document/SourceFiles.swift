@@ -57,17 +57,8 @@ struct SourceFiles {
     }
 
     private mutating func parse(_ bytes: [UInt8], _ file: Int, _ problems: inout Problems) {
-        if let offset = bytes.firstIndex(of: 0) {
-            fail(file, line: Self.line(of: offset, in: bytes), "cannot use a NUL byte; is this a text file?", &problems)
-            return
-        }
-        if String(validating: bytes, as: UTF8.self) == nil {
-            let text = "cannot use text that is not UTF-8; convert the file, for example with iconv"
-            fail(file, line: Self.lineOfInvalidUTF8(bytes), text, &problems)
-            return
-        }
         do {
-            documents.append((file, try ConfigurationDocument.parse(bytes, file: file)))
+            documents.append((file, try TOMLParser.parse(bytes, file: file)))
         } catch {
             fail(file, line: error.line, column: error.column, error.text, &problems)
         }
@@ -82,22 +73,5 @@ struct SourceFiles {
     ) {
         isIncomplete = true
         problems.add([], text, at: SourceLocation(file: file, line: line), column: column)
-    }
-
-    private static func line(of offset: Int, in bytes: [UInt8]) -> Int {
-        1 + bytes[..<offset].reduce(into: 0) { count, byte in count += byte == UInt8(ascii: "\n") ? 1 : 0 }
-    }
-
-    private static func lineOfInvalidUTF8(_ bytes: [UInt8]) -> Int {
-        var decoder = UTF8()
-        var iterator = bytes.makeIterator()
-        var line = 1
-        while true {
-            switch decoder.decode(&iterator) {
-            case .scalarValue("\n"): line += 1
-            case .scalarValue: break
-            case .emptyInput, .error: return line
-            }
-        }
     }
 }

@@ -6,6 +6,8 @@ import SupervisorCore
 /// not, that start fails by the service's own policy and the others run.
 public enum HostCheck {
     /// Programs, working directories and environment files of every service.
+    ///
+    /// Lines are named when the configuration was loaded with `keepingProvenance`.
     public static func check(
         _ configuration: Configuration,
         host: some HostFacts = LinuxHost()

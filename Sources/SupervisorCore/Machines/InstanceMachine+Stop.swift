@@ -186,7 +186,7 @@ extension InstanceMachine {
             transition(to: .queued, &turn)
         } else {
             transition(to: .backoff(until: turn.now.advanced(by: delay)), &turn)
-            turn.note(id, "backoff", "\(id) is started again in \(delay.brief) (\(memory.crashes) crashes in a row)")
+            turn.note(id, "backoff", "\(id) is started again in \(delay.brief) (crash \(memory.crashes) in a row)")
         }
     }
 

@@ -2,77 +2,148 @@ import FoundationEssentials
 import Glibc
 import LinuxPlatform
 import SupervisorCore
+import Testing
 
 /// A fleet under test: a configuration in a directory of its own, and the daemon that runs it.
 final class Fleet {
     let directory: TemporaryDirectory
+    /// Our child; 0 when it does not run.
     private(set) var daemon: Int32 = 0
-    let worker = Command.programs + "/eider-worker"
+    /// Where eiderd and eider-shim are started from.
+    var programs = Command.programs
+    private var configured: [String: String]
 
     var path: String { directory.path }
     var configuration: String { path + "/eider.toml" }
     var socket: String { path + "/control.sock" }
+    var state: String { path + "/state" }
     var log: String { File.text(path + "/daemon.log") }
 
-    /// - Parameter services: the part of the configuration that is about services; `WORKER` stands for the worker's
-    ///   program and `DIR` for the fleet's directory.
-    init(_ services: String, limits: String = "concurrent_starts = 64") throws {
+    /// - Parameters:
+    ///   - services: the part of the configuration that is about services; `WORKER` stands for the worker's program
+    ///     and `DIR` for the fleet's directory.
+    ///   - tables: other settings: `health`, `control`, `limits` with their lines, in place of ours.
+    init(_ services: String, _ tables: [String: String] = [:]) throws {
         directory = try TemporaryDirectory()
-        try write(services, limits: limits)
+        configured = tables
+        try write(services)
     }
 
-    func write(_ services: String, limits: String = "concurrent_starts = 64") throws {
+    /// A fleet with a configuration of its own, made with its directory.
+    init(text: (String) throws -> String) throws {
+        directory = try TemporaryDirectory()
+        configured = [:]
+        try File.write(text(directory.path), to: configuration)
+    }
+
+    func write(_ services: String) throws {
         let text = """
             [node]
             name = "test-host"
-            state_directory = "\(path)/state"
+            state_directory = "\(state)"
             runtime_directory = "\(path)/run"
             [health]
-            listen = ["127.0.0.1:0"]
+            \(configured["health"] ?? "listen = [\"127.0.0.1:0\"]")
             [control]
             socket = "\(socket)"
+            \(configured["control"] ?? "")
             [limits]
-            \(limits)
+            \(configured["limits"] ?? "concurrent_starts = 64")
+            [defaults]
+            working_directory = "\(path)"
 
             """
-        let filled = services.replacing("WORKER", with: worker).replacing("DIR", with: path)
+        let filled = services.replacing("WORKER", with: Command.programs + "/eider-worker").replacing("DIR", with: path)
         try File.write(text + filled, to: configuration)
     }
 
     deinit {
-        // Whatever a failed test left: ours, by the fleet's own word and by its directory's name in the command line.
+        // Whatever a failed test left.
         if daemon > 0 {
             kill(daemon, SIGQUIT)
             _ = Command.wait(daemon, .seconds(20))
         }
-        for pid in shims { kill(pid, SIGTERM) }
+        for pid in Processes.shims(path) + Processes.ofFleet(path) { kill(pid, SIGKILL) }
+    }
+
+    // MARK: The daemon's life
+
+    /// Starts the daemon and does not wait for anything.
+    func launch(as user: ServiceSpec.Credentials? = nil) throws {
+        daemon = try Command.start(
+            [programs + "/eiderd", "--config", configuration], as: user, output: path + "/daemon.out",
+            errors: path + "/daemon.log")
     }
 
     /// Starts the daemon, and waits until it answers.
     func start(_ patience: Duration = .seconds(30)) throws {
-        daemon = try Command.start(
-            [Command.programs + "/eiderd", "--config", configuration], output: path + "/daemon.out",
-            errors: path + "/daemon.log")
+        try launch()
         guard Deadline(patience).wait({ (try? status()) != nil }) else {
             throw TestFailure("the daemon does not answer:\n\(log)")
         }
     }
 
-    /// Waits until the first start is finished and every instance is ready.
-    func waitUntilReady(_ patience: Duration = .seconds(60)) throws {
-        let ready = try Deadline(patience).wait(every: 10_000) {
-            let status = try? status()
-            return status.map { $0.services.allSatisfy { $0.ready == $0.desired } } ?? false
-        }
-        if !ready { throw TestFailure("the fleet does not become ready:\n\(log.suffix(4000))") }
+    /// Starts the daemon, and waits until all are ready.
+    func startAndWait(_ patience: Duration = .seconds(60)) throws {
+        try start()
+        try waitUntilReady(patience)
     }
 
-    /// SIGTERM, and the daemon's exit code.
-    func stop(_ patience: Duration = .seconds(30)) -> Int32 {
-        kill(daemon, SIGTERM)
-        let code = Command.wait(daemon, patience)
-        daemon = 0
-        return code
+    /// Waits until the first start is finished and every instance is ready.
+    func waitUntilReady(_ patience: Duration = .seconds(60)) throws {
+        try wait(patience, "all ready") { status in
+            status.node.first_start_finished && status.services.allSatisfy { $0.ready == $0.desired }
+        }
+    }
+
+    /// Waits until the status is as wanted.
+    @discardableResult
+    func wait(_ patience: Duration = .seconds(20), _ what: String, _ isMet: (Status) -> Bool) throws -> Status {
+        var last: Status?
+        let found = Deadline(patience).poll(every: 5_000) { () -> Status? in
+            last = (try? status()) ?? last
+            return last.flatMap { isMet($0) ? $0 : nil }
+        }
+        if let found { return found }
+        let states = last?.instances.filter { !$0.ready }.prefix(20).map { "\($0.name) \($0.state) \($0.reason ?? "")" }
+        throw TestFailure("\(what): not reached\n\(states ?? [])\n\(log.suffix(3000))")
+    }
+
+    /// Waits until one instance is as wanted.
+    @discardableResult
+    func wait(
+        for name: String, _ patience: Duration = .seconds(20), _ what: String, _ isMet: (Status.Instance) -> Bool
+    ) throws -> Status.Instance {
+        let status = try wait(patience, "\(name) \(what)") { $0[name].map(isMet) ?? false }
+        guard let instance = status[name] else { throw TestFailure("there is no \(name)") }
+        return instance
+    }
+
+    /// A signal, SIGTERM by default, and the daemon's exit code.
+    func stop(_ signal: Int32 = SIGTERM, _ patience: Duration = .seconds(30)) -> Int32 {
+        kill(daemon, signal)
+        return ended(patience)
+    }
+
+    /// Waits for the daemon's end by itself.
+    func ended(_ patience: Duration = .seconds(30)) -> Int32 {
+        defer { daemon = 0 }
+        return Command.wait(daemon, patience)
+    }
+
+    /// Stops it, and sees that nothing is left.
+    func stopAndCheck(_ patience: Duration = .seconds(30), sourceLocation: SourceLocation = #_sourceLocation) {
+        let code = stop(SIGTERM, patience)
+        if code != 0 { Issue.record("exit code \(code)\n\(log.suffix(3000))", sourceLocation: sourceLocation) }
+        checkNothingLeft(sourceLocation: sourceLocation)
+    }
+
+    func checkNothingLeft(sourceLocation: SourceLocation = #_sourceLocation) {
+        // The shim goes after the daemon.
+        let gone = Deadline(.seconds(5)).wait { Processes.shims(path).isEmpty }
+        #expect(gone, "a shim is left: \(Processes.shims(path))", sourceLocation: sourceLocation)
+        let left = Processes.ofFleet(path).map { "\($0) \(Processes.commandLine($0))" }
+        #expect(left.isEmpty, "left behind", sourceLocation: sourceLocation)
     }
 
     /// kill -9 of the daemon.
@@ -82,90 +153,82 @@ final class Fleet {
         daemon = 0
     }
 
-    func control(_ arguments: String..., patience: Duration = .seconds(60)) throws -> Command {
-        try Command.run([Command.programs + "/eiderctl", "--socket", socket] + arguments, patience: patience)
+    // MARK: Asking it
+
+    /// eiderctl, as a program.
+    func control(_ arguments: String..., as user: ServiceSpec.Credentials? = nil) throws -> Command {
+        try Command.run([Command.programs + "/eiderctl", "--socket", socket] + arguments, as: user)
+    }
+
+    /// The control socket, asked without eiderctl, which is quicker.
+    func ask(_ uri: String, method: String = "GET") throws -> Answer {
+        try HTTP.control(uri, socket: socket, method: method)
     }
 
     func status() throws -> Status {
-        let answer = try control("--json", "status")
-        guard answer.exitCode == 0 else { throw TestFailure(answer.errors) }
-        return try JSONDecoder().decode(Status.self, from: Data(answer.output.utf8))
+        let answer = try ask("/v1/status")
+        guard answer.status == 200 else { throw TestFailure(answer.body) }
+        return try JSONDecoder().decode(Status.self, from: Data(answer.body.utf8))
     }
 
     func instance(_ name: String) throws -> Status.Instance {
-        guard let found = try status().services.flatMap(\.instances).first(where: { $0.name == name }) else {
-            throw TestFailure("there is no \(name)")
-        }
+        guard let found = try status()[name] else { throw TestFailure("there is no \(name)") }
         return found
     }
 
-    /// The pids of every worker, by instance.
+    /// The pids of all workers, by instance.
     func pids() throws -> [String: Int32] {
         var pids: [String: Int32] = [:]
-        for instance in try status().services.flatMap(\.instances) { pids[instance.name] = instance.pid }
+        for instance in try status().instances { pids[instance.name] = instance.pid }
         return pids
     }
 
-    /// The shims of this fleet.
-    var shims: [Int32] { processes { $0.contains("eider-shim") && $0.contains(path) } }
+    func events(_ target: String? = nil, after sequence: UInt64 = 0) throws -> [EventLine] {
+        try lines("/v1/events?lines=10000&after=\(sequence)" + (target.map { "&target=\($0)" } ?? ""))
+    }
 
-    /// Processes, but for the daemon and the shim, that carry this fleet's mark.
-    var marked: [Int32] {
-        let own = Set(shims + [daemon, getpid()])
-        return ((try? ProcessTable.pids()) ?? []).filter { pid in
-            !own.contains(pid) && ProcessTable.environment(pid).contains("EIDER_TEST_FLEET=\(path)")
+    func output(_ target: String, lines: Int = 10_000) throws -> [OutputLine] {
+        try self.lines("/v1/logs?lines=\(lines)&target=\(target)")
+    }
+
+    private func lines<Line: Decodable>(_ uri: String) throws -> [Line] {
+        let answer = try ask(uri)
+        guard answer.status == 200 else { throw TestFailure("\(uri): \(answer.status) \(answer.body)") }
+        return answer.body.split(separator: "\n").compactMap {
+            try? JSONDecoder().decode(Line.self, from: Data($0.utf8))
         }
     }
 
-    private func processes(_ matches: (String) -> Bool) -> [Int32] {
-        ((try? ProcessTable.pids()) ?? []).filter { pid in
-            (try? SmallFile.read("/proc/\(pid)/cmdline")).map {
-                matches(String(decoding: $0.map { $0 == 0 ? 32 : $0 }, as: UTF8.self))
-            } ?? false
+    /// Waits for an event whose kind and text fit.
+    func event(
+        _ kind: String, _ text: String = "", of target: String? = nil, _ patience: Duration = .seconds(20)
+    ) throws -> EventLine {
+        let found = Deadline(patience).poll(every: 10_000) {
+            (try? events(target))?.last { $0.kind == kind && (text.isEmpty || $0.text.contains(text)) }
         }
-    }
-}
-
-/// `status --json`, as INTERFACE.md has it.
-struct Status: Decodable {
-    struct Node: Decodable {
-        var name: String
-        var state: String
-        var intent: String
-        var since: String
-        var reason: String?
+        guard let found else { throw TestFailure("no event \(kind) \(text)\n\(log.suffix(3000))") }
+        return found
     }
 
-    struct LastExit: Decodable {
-        var code: Int32?
-        var signal: String?
-        var cause: String
-        var at: String
+    /// The port of the health server, from the log: it took a free one.
+    func healthPort() throws -> Int {
+        let line = try event("listening")
+        guard let port = line.text.split(separator: ":").last.flatMap({ Int($0) }) else {
+            throw TestFailure("no port in: \(line.text)")
+        }
+        return port
     }
 
-    struct Instance: Decodable {
-        var name: String
-        var state: String
-        var reason: String?
-        var pid: Int32?
-        var ready: Bool
-        var restarts: UInt64
-        var uptime_seconds: Double?
-        var next_start_in_seconds: Double?
-        var in_flight: UInt64?
-        var last_exit: LastExit?
+    func shim() throws -> Int32 {
+        let shims = Processes.shims(path)
+        guard shims.count == 1, let shim = shims.first else { throw TestFailure("shims: \(shims)") }
+        return shim
     }
 
-    struct Service: Decodable {
-        var name: String
-        var state: String
-        var reason: String?
-        var ready: Int
-        var desired: Int
-        var breaker: String
-        var instances: [Instance]
+    /// The value of a metric, with its labels as they are written.
+    func metric(_ name: String) throws -> Double? {
+        let text = try HTTP.get("/metrics", port: healthPort()).body
+        return text.split(separator: "\n").first { $0.hasPrefix(name + " ") }
+            .flatMap { $0.split(separator: " ").last }.flatMap { Double($0) }
     }
-
-    var node: Node
-    var services: [Service]
 }
