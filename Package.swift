@@ -54,7 +54,8 @@ let package = Package(
         .target(
             name: "SupervisorRuntime",
             dependencies: [
-                "SupervisorCore", "FleetConfig", "LinuxPlatform", "CLinux", "ShimProtocol", "StatusBoard", "SystemdBridge",
+                "SupervisorCore", "FleetConfig", "LinuxPlatform", "CLinux", "ShimProtocol", "StatusBoard",
+                "SystemdBridge",
             ],
             swiftSettings: strict
         ),
@@ -98,39 +99,55 @@ let package = Package(
         .testTarget(name: "SupervisorCoreTests", dependencies: ["SupervisorCore"], swiftSettings: strict),
         .testTarget(name: "FleetConfigTests", dependencies: ["FleetConfig", "SupervisorCore"], swiftSettings: strict),
         .testTarget(
-            name: "ShimProtocolTests", dependencies: ["ShimProtocol", "SupervisorCore"], swiftSettings: strict),
+            name: "ShimProtocolTests",
+            dependencies: ["ShimProtocol", "SupervisorCore"],
+            swiftSettings: strict
+        ),
         .testTarget(
-            name: "PlatformTests", dependencies: ["LinuxPlatform", "ShimProtocol", "SupervisorCore", "eider-shim"],
-            swiftSettings: strict),
+            name: "PlatformTests",
+            dependencies: ["LinuxPlatform", "ShimProtocol", "SupervisorCore", "eider-shim"],
+            swiftSettings: strict
+        ),
         .testTarget(
             name: "LogTests",
             dependencies: ["SupervisorRuntime", "StatusBoard", "SupervisorCore", "LinuxPlatform", "CLinux"],
-            swiftSettings: strict),
+            swiftSettings: strict
+        ),
         .testTarget(
-            name: "NotifyTests", dependencies: ["SupervisorRuntime", "SupervisorCore", "LinuxPlatform", "CLinux"],
-            swiftSettings: strict),
+            name: "NotifyTests",
+            dependencies: ["SupervisorRuntime", "SupervisorCore", "LinuxPlatform", "CLinux"],
+            swiftSettings: strict
+        ),
         .testTarget(
-            name: "MetricsTests", dependencies: ["Metrics", "StatusBoard", "SupervisorCore"], swiftSettings: strict),
+            name: "MetricsTests",
+            dependencies: ["Metrics", "StatusBoard", "SupervisorCore"],
+            swiftSettings: strict
+        ),
         .testTarget(
             name: "HealthServerTests",
             dependencies: [
                 "HealthServer", "Metrics", "StatusBoard", "SupervisorCore", nioCore, nioPosix, nioEmbedded,
             ],
-            swiftSettings: strict),
+            swiftSettings: strict
+        ),
         .testTarget(
-            name: "ControlProtocolTests", dependencies: ["ControlProtocol", "StatusBoard", "SupervisorCore"],
-            swiftSettings: strict),
+            name: "ControlProtocolTests",
+            dependencies: ["ControlProtocol", "StatusBoard", "SupervisorCore"],
+            swiftSettings: strict
+        ),
         .testTarget(
             name: "ControlServerTests",
             dependencies: [
                 "ControlServer", "ControlProtocol", "StatusBoard", "SupervisorCore", nioCore, nioPosix, nioHTTP1,
             ],
-            swiftSettings: strict),
+            swiftSettings: strict
+        ),
         .testTarget(name: "EiderctlTests", dependencies: ["eiderctl", argumentParser], swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["LinuxPlatform", "SupervisorCore", "eiderd", "eiderctl", "eider-shim", "eider-worker"],
-            swiftSettings: strict),
+            swiftSettings: strict
+        ),
     ]
 )

@@ -11,24 +11,29 @@ public struct JSONWriter: Sendable {
     /// The text so far.
     public var text: String { String(decoding: bytes, as: UTF8.self) }
 
+    /// Writes an object whose members `body` writes.
     public mutating func object(_ body: (inout JSONWriter) -> Void) {
         nested(open: UInt8(ascii: "{"), close: UInt8(ascii: "}"), body)
     }
 
+    /// Writes an array whose values `body` writes.
     public mutating func array(_ body: (inout JSONWriter) -> Void) {
         nested(open: UInt8(ascii: "["), close: UInt8(ascii: "]"), body)
     }
 
+    /// Writes a member whose value is an object.
     public mutating func member(_ name: String, object body: (inout JSONWriter) -> Void) {
         key(name)
         object(body)
     }
 
+    /// Writes a member whose value is an array.
     public mutating func member(_ name: String, array body: (inout JSONWriter) -> Void) {
         key(name)
         array(body)
     }
 
+    /// Writes a member with a text.
     public mutating func member(_ name: String, _ value: String) {
         key(name)
         self.value(value)
@@ -60,16 +65,19 @@ public struct JSONWriter: Sendable {
         append(Self.rounded(value))
     }
 
+    /// Writes a value of an array.
     public mutating func value(_ value: Bool) {
         separate()
         append(value ? "true" : "false")
     }
 
+    /// Writes a value of an array.
     public mutating func value(_ value: some BinaryInteger) {
         separate()
         append("\(value)")
     }
 
+    /// Writes a value of an array, quoted and escaped.
     public mutating func value(_ value: String) {
         separate()
         quote(value)

@@ -10,6 +10,7 @@ public struct Cgroup: Hashable, Sendable {
         self.path = path
     }
 
+    /// The cgroup of that name below this one, whether it exists or not.
     public func child(_ name: String) -> Cgroup {
         Cgroup(path: path.hasSuffix("/") ? path + name : path + "/" + name)
     }
@@ -67,6 +68,7 @@ public struct Cgroup: Hashable, Sendable {
         return found
     }
 
+    /// The cgroups right below this one.
     public func children() -> [Cgroup] {
         DirectoryListing.directories(path).map { child($0) }
     }

@@ -75,10 +75,12 @@ public enum FileDescriptors {
         Descriptor(try SystemError.check(clinux_duplicate(descriptor, 3), "duplicate a descriptor"))
     }
 
+    /// Sets O_NONBLOCK, which counts for the open file: for every descriptor of it.
     public static func setNonblocking(_ descriptor: Int32, _ on: Bool = true) throws(SystemError) {
         try SystemError.check(clinux_set_nonblocking(descriptor, on), "change the mode of a descriptor")
     }
 
+    /// Sets FD_CLOEXEC, which counts for this descriptor alone.
     public static func setCloseOnExec(_ descriptor: Int32, _ on: Bool = true) throws(SystemError) {
         try SystemError.check(clinux_set_close_on_exec(descriptor, on), "change the mode of a descriptor")
     }

@@ -23,8 +23,10 @@ public struct FileIdentity: Hashable, Sendable {
 
 /// Questions about files.
 public enum FileKind {
+    /// Whether the path is a socket file.
     public static func isSocket(_ path: String) -> Bool { type(path) == S_IFSOCK }
 
+    /// Whether the path is a directory, or a link to one.
     public static func isDirectory(_ path: String) -> Bool { type(path) == S_IFDIR }
 
     /// A regular file that we may execute.

@@ -54,6 +54,7 @@ public enum OwnProcess {
         SmallFile.text("/proc/self/oom_score_adj").flatMap { Int32($0) }
     }
 
+    /// Sets the score; lowering it needs privileges.
     public static func setOOMScoreAdjust(_ value: Int32) throws(SystemError) {
         try SmallFile.write("/proc/self/oom_score_adj", "\(value)")
     }
@@ -63,10 +64,12 @@ public enum OwnProcess {
         _ = poll(nil, 0, max(0, milliseconds))
     }
 
+    /// The value of an environment variable; nil when it is not set.
     public static func environment(_ name: String) -> String? {
         getenv(name).map { String(cString: $0) }
     }
 
+    /// Removes a variable from our environment, for the programs that we start.
     public static func removeEnvironment(_ name: String) {
         unsetenv(name)
     }
@@ -86,10 +89,12 @@ public enum StandardError {
 
 /// Files that several processes or lives of a process share.
 public enum FileSystem {
+    /// Removes a file; one that is missing is no error.
     public static func remove(_ path: String) {
         _ = clinux_unlink(path)
     }
 
+    /// Makes a directory; one that is there is no error.
     public static func makeDirectory(_ path: String, mode: UInt32) throws(SystemError) {
         let result = clinux_mkdir(path, mode)
         if result == -17 { return }
@@ -121,6 +126,7 @@ public struct EventQueue: ~Copyable {
         descriptor = Descriptor(try SystemError.check(clinux_epoll_create(), "create an event queue"))
     }
 
+    /// Adds a descriptor, always watched for reading.
     public func add(_ descriptor: Int32, token: UInt64, writable: Bool = false) throws(SystemError) {
         try SystemError.check(
             clinux_epoll_control(self.descriptor.rawValue, 1, descriptor, writable ? 5 : 1, token),
@@ -128,6 +134,7 @@ public struct EventQueue: ~Copyable {
         )
     }
 
+    /// Changes whether the descriptor is watched for writing too.
     public func change(_ descriptor: Int32, token: UInt64, writable: Bool) throws(SystemError) {
         try SystemError.check(
             clinux_epoll_control(self.descriptor.rawValue, 3, descriptor, writable ? 5 : 1, token),
@@ -135,6 +142,7 @@ public struct EventQueue: ~Copyable {
         )
     }
 
+    /// Ends the watch of a descriptor.
     public func remove(_ descriptor: Int32) {
         _ = clinux_epoll_control(self.descriptor.rawValue, 2, descriptor, 0, 0)
     }

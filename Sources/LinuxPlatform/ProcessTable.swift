@@ -125,6 +125,7 @@ public enum ProcessTable {
 
 /// How many descriptors this process has open.
 public enum DescriptorCount {
+    /// The number of descriptors that are open now.
     public static func current() throws(SystemError) -> Int {
         // 0, 1 and 2 may be open or not: 0 is no positive number. The directory itself is one of those listed.
         try ProcessTable.numbers("/proc/self/fd").count

@@ -42,7 +42,9 @@ public final class Reactor {
     /// Has `handler` called whenever `descriptor` is ready (level-triggered). The descriptor stays the caller's, who
     /// must `unwatch` before closing it.
     public func watch(
-        _ descriptor: Int32, for interest: Readiness, _ handler: @escaping (Readiness) -> Void
+        _ descriptor: Int32,
+        for interest: Readiness,
+        _ handler: @escaping (Readiness) -> Void
     ) throws(SystemError) {
         try control(Operation.add, descriptor, interest)
         handlers[descriptor] = handler
@@ -112,8 +114,14 @@ public final class Reactor {
     private func control(_ operation: Int32, _ descriptor: Int32, _ interest: Readiness) throws(SystemError) {
         try SystemError.check(
             clinux_epoll_control(
-                epoll.rawValue, operation, descriptor, interest.rawValue, UInt64(UInt32(bitPattern: descriptor))),
-            "watch a descriptor")
+                epoll.rawValue,
+                operation,
+                descriptor,
+                interest.rawValue,
+                UInt64(UInt32(bitPattern: descriptor))
+            ),
+            "watch a descriptor"
+        )
     }
 
     /// What `epoll_ctl` is to do.

@@ -51,6 +51,7 @@ public enum Signals {
         try SystemError.check(clinux_kill(pid, signal.rawValue), "send \(signal) to process", "\(pid)")
     }
 
+    /// Ignores a signal, in this process and in those it starts, unless they say otherwise.
     public static func ignore(_ signal: SignalNumber) throws(SystemError) {
         try SystemError.check(clinux_signal_ignore(signal.rawValue), "ignore \(signal)")
     }

@@ -27,6 +27,7 @@ public struct TimerQueue<Token: Hashable & Sendable>: Sendable {
         if heap.count > 2 * live.count + 64 { compact() }
     }
 
+    /// Removes a token; nothing when it is not there.
     public mutating func remove(_ token: Token) {
         live[token] = nil
         dropDeadTop()

@@ -56,6 +56,7 @@ public enum UnixSocket {
         return socket
     }
 
+    /// A socket connected to the one that listens at `path`.
     public static func connect(
         _ kind: Kind,
         path: String,
@@ -83,6 +84,7 @@ public enum UnixSocket {
         return Descriptor(try SystemError.check(result, "accept a connection"))
     }
 
+    /// Two sockets that are connected to each other.
     public static func pair(_ kind: Kind) throws(SystemError) -> (SharedDescriptor, SharedDescriptor) {
         var ends: [Int32] = [-1, -1]
         try SystemError.check(clinux_socket_pair(kind.rawValue, &ends), "create a pair of sockets")

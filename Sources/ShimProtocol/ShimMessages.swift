@@ -128,7 +128,11 @@ public struct ShimRecord: Sendable, Equatable {
     public var treeGone: Bool
 
     public init(
-        instance: InstanceID, generation: Generation, pid: Int32, startedAt: MonotonicInstant, state: State,
+        instance: InstanceID,
+        generation: Generation,
+        pid: Int32,
+        startedAt: MonotonicInstant,
+        state: State,
         treeGone: Bool
     ) {
         self.instance = instance
@@ -155,7 +159,14 @@ public enum ShimReport: Sendable, Equatable {
     case startFailed(InstanceID, Generation, SpawnFailure)
     /// The main process ended. `treeGone`: nothing of its tree is left.
     case exited(
-        InstanceID, Generation, ExitStatus, ResourceUsage, at: MonotonicInstant, outOfMemory: Bool, treeGone: Bool)
+        InstanceID,
+        Generation,
+        ExitStatus,
+        ResourceUsage,
+        at: MonotonicInstant,
+        outOfMemory: Bool,
+        treeGone: Bool
+    )
     case treeGone(InstanceID, Generation)
     /// Some of the tree could not be ended yet: how many, and the pid of one of them.
     case treeRemains(InstanceID, Generation, count: Int, example: Int32)

@@ -1,5 +1,5 @@
-import Synchronization
 public import SupervisorCore
+import Synchronization
 
 /// Where supervision leaves the state of the fleet for the edges to read.
 ///
@@ -63,7 +63,8 @@ public final class StatusBoard: Sendable {
     /// - Parameter wallClockOffset: the wall clock at monotonic zero, nanoseconds since 1970.
     public init(fleet: FleetStatus, now: MonotonicInstant, wallClockOffset: Int64) {
         state = Mutex(
-            State(snapshot: Snapshot(fleet: fleet, heartbeat: now, wallClockOffset: wallClockOffset)))
+            State(snapshot: Snapshot(fleet: fleet, heartbeat: now, wallClockOffset: wallClockOffset))
+        )
     }
 
     /// A copy of what was last published.
@@ -116,7 +117,10 @@ public final class StatusBoard: Sendable {
                 state.observerNotified = false
             }
             return Changes(
-                snapshot: state.snapshot, services: state.changed, everything: state.everythingChanged)
+                snapshot: state.snapshot,
+                services: state.changed,
+                everything: state.everythingChanged
+            )
         }
     }
 

@@ -20,7 +20,11 @@ public protocol SupervisorPort: Sendable {
     /// Has `command` carried out. `reply` is called once: when it is done, or at once when `wait` is false and the
     /// command was accepted.
     func submit(
-        _ command: Command, by caller: Caller, wait: Bool, reply: @escaping @Sendable (OperationResult) -> Void)
+        _ command: Command,
+        by caller: Caller,
+        wait: Bool,
+        reply: @escaping @Sendable (OperationResult) -> Void
+    )
 
     /// Replaces the running daemon by the program on disk, after that has shown that it can take over. `reply` is
     /// called when it was refused, or right before the replacement.

@@ -27,11 +27,19 @@ struct LaunchBuilder {
         let id = InstanceID(service: service.name, index: index)
         let expand = { (text: String) in
             Placeholders.expand(
-                text, service: service.name, index: index, node: nodeName, port: service.portBase.map { $0 + index })
+                text,
+                service: service.name,
+                index: index,
+                node: nodeName,
+                port: service.portBase.map { $0 + index }
+            )
         }
         var request = LaunchRequest(
-            instance: id, generation: generation, arguments: service.command.map(expand),
-            output: HeldNames.outputWriter(id))
+            instance: id,
+            generation: generation,
+            arguments: service.command.map(expand),
+            output: HeldNames.outputWriter(id)
+        )
         request.environment = environment(service, index: index, expand)
         request.workingDirectory = expand(service.workingDirectory)
         request.credentials = service.credentials

@@ -49,7 +49,8 @@ struct ShimLauncher {
             if MonotonicClock.now() > deadline {
                 throw .absent(
                     "cannot reach the shim at \(socketPath); "
-                        + (isExternal ? "is its unit running? see: systemctl status eider-shim" : "it does not listen"))
+                        + (isExternal ? "is its unit running? see: systemctl status eider-shim" : "it does not listen")
+                )
             }
             // Milliseconds: the shim is about to listen, and there is nothing else to do before it does.
             usleep(500)

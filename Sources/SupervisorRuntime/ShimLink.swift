@@ -27,8 +27,8 @@ final class ShimLink {
             switch self {
             case .system(let error): error.description
             case .version(let version):
-                "cannot talk to the shim: it speaks version \(version) of the protocol and this program \(shimProtocolVersion); "
-                    + "stop the fleet with the program that started it, then start this one"
+                "cannot talk to the shim: it speaks version \(version) of the protocol and this program "
+                    + "\(shimProtocolVersion); stop the fleet with the program that started it, then start this one"
             case .closed: "cannot talk to the shim: it closed the connection"
             case .silent: "cannot talk to the shim: it does not answer"
             }

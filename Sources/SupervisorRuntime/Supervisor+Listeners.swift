@@ -22,7 +22,8 @@ extension Supervisor {
     }
 
     private func listener(
-        _ name: HeldName, _ make: () throws(SystemError) -> Descriptor
+        _ name: HeldName,
+        _ make: () throws(SystemError) -> Descriptor
     ) throws(SupervisorError) -> Int32 {
         do throws(SystemError) {
             let socket: SharedDescriptor

@@ -22,7 +22,8 @@ extension Supervisor {
         let outcome = intake.drain(now: now) { pid, _, message in deliver(message, from: pid, now) }
         notify = intake
         if let number = outcome.errno {
-            record(subject: nil, kind: "warning", SystemError(call: "read the notify socket", errno: number).description)
+            let error = SystemError(call: "read the notify socket", errno: number)
+            record(subject: nil, kind: "warning", error.description)
         }
         if let timer = notifyTimer { reactor.cancel(timer) }
         notifyTimer = intake.nextDeadline.map { deadline in
@@ -41,8 +42,10 @@ extension Supervisor {
             message.mainPid = nil
             if !takeMainPid(claimed, id, generation) {
                 record(
-                    subject: id.description, kind: "warning",
-                    "\(id) named process \(claimed) as its main process; refused: it is not of its tree")
+                    subject: id.description,
+                    kind: "warning",
+                    "\(id) named process \(claimed) as its main process; refused: it is not of its tree"
+                )
             }
         }
         receive(.notified(id, generation, message))

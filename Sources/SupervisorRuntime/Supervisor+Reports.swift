@@ -23,16 +23,19 @@ extension Supervisor {
         case .exited(let id, let generation, let status, let usage, _, let outOfMemory, let treeGone):
             forgetPid(of: id, generation)
             receive(
-                .exited(id, generation, status, usage, outOfMemory: outOfMemory, treeGone: treeGone))
+                .exited(id, generation, status, usage, outOfMemory: outOfMemory, treeGone: treeGone)
+            )
         case .treeGone(let id, let generation):
             receive(.treeGone(id, generation))
         case .treeRemains(let id, let generation, let count, let example):
             receive(.treeRemained(id, generation, count: count, example: example))
         case .strays(let count, let example):
             record(
-                subject: nil, kind: "strays",
+                subject: nil,
+                kind: "strays",
                 "\(count) process(es), such as pid \(example), left their worker's tree and belong to no instance; "
-                    + "they are ended when the fleet is stopped")
+                    + "they are ended when the fleet is stopped"
+            )
         case .welcome, .held, .record, .memory, .listed:
             // Only answers to `hello`, which `ShimLink.connect` has taken.
             break
@@ -84,8 +87,13 @@ extension Supervisor {
                     .exited(status, usage, at: at, outOfMemory: outOfMemory)
                 }
             return Adoption.Record(
-                instance: record.instance, generation: record.generation, pid: record.pid,
-                startedAt: record.startedAt, state: state, treeGone: record.treeGone)
+                instance: record.instance,
+                generation: record.generation,
+                pid: record.pid,
+                startedAt: record.startedAt,
+                state: state,
+                treeGone: record.treeGone
+            )
         }
         for (key, value) in listing.memory {
             if key == MemoryKeys.node {
@@ -100,8 +108,11 @@ extension Supervisor {
     private func storedIntents() -> [StopIntent] {
         if let intents = diskWorker.store.load() { return intents }
         record(
-            subject: nil, kind: "warning",
-            "cannot read \(diskWorker.store.path): it is damaged or unreadable; nothing counts as stopped by an operator")
+            subject: nil,
+            kind: "warning",
+            "cannot read \(diskWorker.store.path): it is damaged or unreadable; "
+                + "nothing counts as stopped by an operator"
+        )
         return []
     }
 

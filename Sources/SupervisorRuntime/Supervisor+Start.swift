@@ -21,7 +21,10 @@ extension Supervisor {
     /// Makes a supervisor: threads for logs and disk, and the connection to the shim, which is started where none
     /// runs. Nothing of the fleet is touched before `run`.
     public static func make(
-        _ configuration: SupervisorConfiguration, shimProgram: String, shimIsExternal: Bool, log: DaemonLog
+        _ configuration: SupervisorConfiguration,
+        shimProgram: String,
+        shimIsExternal: Bool,
+        log: DaemonLog
     ) throws(SupervisorError) -> Supervisor {
         do {
             let node = configuration.spec.node
@@ -34,12 +37,21 @@ extension Supervisor {
                 mailbox.post(.intentsNotSaved($0))
             }
             let shims = ShimLauncher(
-                program: shimProgram, runtimeDirectory: node.runtimeDirectory, stateDirectory: node.stateDirectory,
-                isExternal: shimIsExternal)
+                program: shimProgram,
+                runtimeDirectory: node.runtimeDirectory,
+                stateDirectory: node.stateDirectory,
+                isExternal: shimIsExternal
+            )
             var random = SystemRandomNumberGenerator()
             let supervisor = Supervisor(
-                configuration: configuration, reactor: reactor, output: output, shims: shims, diskWorker: disk,
-                mailbox: mailbox, seed: random.next())
+                configuration: configuration,
+                reactor: reactor,
+                output: output,
+                shims: shims,
+                diskWorker: disk,
+                mailbox: mailbox,
+                seed: random.next()
+            )
             try mailbox.open(on: reactor) { [unowned supervisor] in supervisor.received($0) }
             return supervisor
         } catch {
@@ -112,8 +124,10 @@ extension Supervisor {
                 receive(.shutdownHastened)
             case .hangup:
                 record(
-                    subject: nil, kind: "warning",
-                    "SIGHUP is ignored: this version does not reload its configuration while it runs")
+                    subject: nil,
+                    kind: "warning",
+                    "SIGHUP is ignored: this version does not reload its configuration while it runs"
+                )
             case Signals.child: reapChildren()
             default: break
             }

@@ -39,7 +39,11 @@ extension Supervisor {
 
     /// The check ended: take over, or stay.
     func upgradeCheckExited(_ status: ExitStatus) {
-        finishUpgrade(status == .code(0) ? .passed : .failed("it \(status.inWords) when asked whether it can take over"))
+        if status == .code(0) {
+            finishUpgrade(.passed)
+        } else {
+            finishUpgrade(.failed("it \(status.inWords) when asked whether it can take over"))
+        }
     }
 
     private enum CheckResult {
@@ -59,7 +63,8 @@ extension Supervisor {
         case .failed(let text):
             record(subject: nil, kind: "upgrade-refused", "cannot upgrade: \(configuration.program): \(text)")
             check.reply(
-                .failed("cannot upgrade: \(configuration.program): \(text); see the daemon's log. This daemon goes on"))
+                .failed("cannot upgrade: \(configuration.program): \(text); see the daemon's log. This daemon goes on")
+            )
         }
     }
 }

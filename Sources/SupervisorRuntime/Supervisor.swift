@@ -63,8 +63,13 @@ public final class Supervisor {
     }
 
     init(
-        configuration: SupervisorConfiguration, reactor: Reactor, output: WorkerOutput, shims: ShimLauncher,
-        diskWorker: DiskWorker, mailbox: Mailbox<SupervisorLetter>, seed: UInt64
+        configuration: SupervisorConfiguration,
+        reactor: Reactor,
+        output: WorkerOutput,
+        shims: ShimLauncher,
+        diskWorker: DiskWorker,
+        mailbox: Mailbox<SupervisorLetter>,
+        seed: UInt64
     ) {
         self.configuration = configuration
         self.reactor = reactor
@@ -76,10 +81,15 @@ public final class Supervisor {
         let fleet = machine.fleetStatus(at: now)
         board = StatusBoard(fleet: fleet, now: now, wallClockOffset: MonotonicClock.wallClockOffset())
         handle = SupervisorHandle(
-            spec: configuration.spec, logs: output.collector, events: output.history, mailbox: mailbox)
+            spec: configuration.spec,
+            logs: output.collector,
+            events: output.history,
+            mailbox: mailbox
+        )
         launches = LaunchBuilder(configuration)
         serviceIndex = Dictionary(
-            configuration.spec.services.enumerated().map { ($0.element.name, $0.offset) }) { first, _ in first }
+            configuration.spec.services.enumerated().map { ($0.element.name, $0.offset) }
+        ) { first, _ in first }
     }
 
     // MARK: Events in, effects out
@@ -143,8 +153,11 @@ public final class Supervisor {
     /// Tells operators: the event history, and the daemon's log.
     func record(subject: String?, kind: String, _ text: String) {
         output.history.append(
-            subject: subject, kind: kind, text: text,
-            wallClock: MonotonicClock.now().nanoseconds &+ MonotonicClock.wallClockOffset())
+            subject: subject,
+            kind: kind,
+            text: text,
+            wallClock: MonotonicClock.now().nanoseconds &+ MonotonicClock.wallClockOffset()
+        )
         output.log.log(Self.level(ofEvent: kind), text)
     }
 

@@ -15,8 +15,13 @@ public struct SupervisorConfiguration: Sendable {
     public var watchdogInterval: Duration?
 
     public init(
-        spec: FleetSpec, program: String, configurationPath: String, environment: [String: String],
-        fileVariables: [String: [EnvironmentVariable]], version: String, watchdogInterval: Duration?
+        spec: FleetSpec,
+        program: String,
+        configurationPath: String,
+        environment: [String: String],
+        fileVariables: [String: [EnvironmentVariable]],
+        version: String,
+        watchdogInterval: Duration?
     ) {
         self.spec = spec
         self.program = program

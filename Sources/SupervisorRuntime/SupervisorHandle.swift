@@ -21,7 +21,10 @@ public final class SupervisorHandle: SupervisorPort {
     let mailbox: Mailbox<SupervisorLetter>
 
     init(
-        spec: FleetSpec, logs: any LogReading, events: any EventReading, mailbox: Mailbox<SupervisorLetter>
+        spec: FleetSpec,
+        logs: any LogReading,
+        events: any EventReading,
+        mailbox: Mailbox<SupervisorLetter>
     ) {
         self.spec = spec
         self.logs = logs
@@ -30,7 +33,10 @@ public final class SupervisorHandle: SupervisorPort {
     }
 
     public func submit(
-        _ command: Command, by caller: Caller, wait: Bool, reply: @escaping @Sendable (OperationResult) -> Void
+        _ command: Command,
+        by caller: Caller,
+        wait: Bool,
+        reply: @escaping @Sendable (OperationResult) -> Void
     ) {
         mailbox.post(.command(command, caller, wait: wait, reply: reply))
     }
@@ -58,7 +64,10 @@ extension Supervisor {
     }
 
     private func submit(
-        _ command: Command, by caller: Caller, wait: Bool, _ reply: @escaping @Sendable (OperationResult) -> Void
+        _ command: Command,
+        by caller: Caller,
+        wait: Bool,
+        _ reply: @escaping @Sendable (OperationResult) -> Void
     ) {
         nextOperation &+= 1
         let operation = nextOperation

@@ -30,8 +30,11 @@ enum Daemon {
             log.logNow(.warning, warning.description)
         }
         let supervisor = try Supervisor.make(
-            try supervisorConfiguration(configuration, path: path), shimProgram: try shimProgram(),
-            shimIsExternal: getenv("EIDER_SHIM").map { String(cString: $0) } == "systemd", log: log)
+            try supervisorConfiguration(configuration, path: path),
+            shimProgram: try shimProgram(),
+            shimIsExternal: getenv("EIDER_SHIM").map { String(cString: $0) } == "systemd",
+            log: log
+        )
         try supervisor.connect()
         let edges: Edges
         do {
@@ -58,7 +61,8 @@ enum Daemon {
                 if MonotonicClock.now() >= deadline {
                     throw StartError(
                         "cannot start: another eiderd (pid \(pid.map { String($0) } ?? "unknown")) runs with the state "
-                            + "directory \(directory); see: eiderctl status")
+                            + "directory \(directory); see: eiderctl status"
+                    )
                 }
                 usleep(10_000)
             }
@@ -73,7 +77,8 @@ enum Daemon {
     }
 
     private static func supervisorConfiguration(
-        _ configuration: Configuration, path: String
+        _ configuration: Configuration,
+        path: String
     ) throws -> SupervisorConfiguration {
         var environment: [String: String] = [:]
         for entry in OwnProgram.environment() {
@@ -81,9 +86,14 @@ enum Daemon {
             environment[String(entry[..<sign])] = String(entry[entry.index(after: sign)...])
         }
         return SupervisorConfiguration(
-            spec: configuration.spec, program: try ExecutableLocation.current(), configurationPath: path,
-            environment: environment, fileVariables: fileVariables(configuration.spec), version: Eiderd.version,
-            watchdogInterval: Systemd.watchdogInterval())
+            spec: configuration.spec,
+            program: try ExecutableLocation.current(),
+            configurationPath: path,
+            environment: environment,
+            fileVariables: fileVariables(configuration.spec),
+            version: Eiderd.version,
+            watchdogInterval: Systemd.watchdogInterval()
+        )
     }
 
     /// What the environment files say, read once: a start must not wait for a disk. A file that cannot be read was

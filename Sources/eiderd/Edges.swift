@@ -22,22 +22,35 @@ struct Edges {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         let health = try HealthServer.start(
-            listeners: healthListeners, agentListeners: agentListeners, board: supervisor.board,
-            version: Eiderd.version, loop: loop, clock: { MonotonicClock.now() },
+            listeners: healthListeners,
+            agentListeners: agentListeners,
+            board: supervisor.board,
+            version: Eiderd.version,
+            loop: loop,
+            clock: { MonotonicClock.now() },
             processFigures: { ProcessFigures.current() }
         ).wait()
         let access = AccessPolicy(
-            admins: spec.control.admins, readers: spec.control.readers, lookup: SystemAccounts(),
-            ownUser: Accounts.ownUserID)
+            admins: spec.control.admins,
+            readers: spec.control.readers,
+            lookup: SystemAccounts(),
+            ownUser: Accounts.ownUserID
+        )
         let control = try ControlServer.start(
-            listener: controlListener, board: supervisor.board, port: supervisor.handle, access: access,
-            version: Eiderd.version, loop: loop, clock: { MonotonicClock.now() }
+            listener: controlListener,
+            board: supervisor.board,
+            port: supervisor.handle,
+            access: access,
+            version: Eiderd.version,
+            loop: loop,
+            clock: { MonotonicClock.now() }
         ).wait()
         let handle = supervisor.handle
         supervisor.askEdges = { health.selfCheck().whenSuccess { if $0 { handle.edgesAnswered() } } }
         for address in health.boundAddresses {
             supervisor.announceListening(
-                ListenAddress(host: address.ipAddress ?? "", port: address.port ?? 0).description)
+                ListenAddress(host: address.ipAddress ?? "", port: address.port ?? 0).description
+            )
         }
         return Edges(group: group, health: health, control: control)
     }

@@ -14,8 +14,11 @@ extension ProcessFigures {
         if let stat = SmallFile.text("/proc/self/stat") {
             let boot = Double(MonotonicClock.wallClockOffset()) / 1e9
             figures.read(
-                stat: stat, ticksPerSecond: Double(sysconf(Int32(_SC_CLK_TCK))),
-                pageSize: UInt64(clamping: sysconf(Int32(_SC_PAGESIZE))), bootTime: boot)
+                stat: stat,
+                ticksPerSecond: Double(sysconf(Int32(_SC_CLK_TCK))),
+                pageSize: UInt64(clamping: sysconf(Int32(_SC_PAGESIZE))),
+                bootTime: boot
+            )
         }
         return figures
     }

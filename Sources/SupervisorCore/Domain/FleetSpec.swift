@@ -16,6 +16,7 @@ public struct FleetSpec: Sendable, Equatable {
     public init() {}
 }
 
+/// Who this host is, and where its files are.
 public struct NodeSpec: Sendable, Equatable {
     public var name = "localhost"
     public var stateDirectory = "/var/lib/eider"
@@ -37,6 +38,7 @@ public struct ListenAddress: Sendable, Hashable, CustomStringConvertible {
     public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }
 
+/// Where health is answered.
 public struct HealthSpec: Sendable, Equatable {
     public var listen: [ListenAddress] = [ListenAddress(host: "0.0.0.0", port: 8080)]
     public var agentListen: [ListenAddress] = []
@@ -44,6 +46,7 @@ public struct HealthSpec: Sendable, Equatable {
     public init() {}
 }
 
+/// Who may use the control socket, and where it is.
 public struct ControlSpec: Sendable, Equatable {
     public var socket = "/run/eider/control.sock"
     /// Users, and groups written `@group`.
@@ -53,12 +56,14 @@ public struct ControlSpec: Sendable, Equatable {
     public init() {}
 }
 
+/// Bounds on what the node does at once.
 public struct LimitsSpec: Sendable, Equatable {
     public var concurrentStarts = 4
 
     public init() {}
 }
 
+/// The times of a drain.
 public struct DrainSpec: Sendable, Equatable {
     public var deadline: Duration = .seconds(120)
     public var noticeMinimum: Duration = .seconds(2)
@@ -67,6 +72,7 @@ public struct DrainSpec: Sendable, Equatable {
     public init() {}
 }
 
+/// Where the state of breakers is kept.
 public struct BreakerStoreSpec: Sendable, Equatable {
     public enum Store: String, Sendable, CaseIterable { case local, redis }
 

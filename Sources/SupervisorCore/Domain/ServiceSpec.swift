@@ -155,6 +155,7 @@ public struct ServiceSpec: Sendable, Equatable {
     }
 }
 
+/// One variable of a worker's environment.
 public struct EnvironmentVariable: Sendable, Hashable {
     public var name: String
     public var value: String

@@ -6,14 +6,17 @@ public struct WireWriter: Sendable {
 
     public init() {}
 
+    /// Appends an integer, little-endian.
     public mutating func write<Value: FixedWidthInteger>(_ value: Value) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
 
+    /// Appends a byte, 1 or 0.
     public mutating func write(_ value: Bool) {
         bytes.append(value ? 1 : 0)
     }
 
+    /// Appends a text as UTF-8, with its length before it.
     public mutating func write(_ value: String) {
         var value = value
         value.withUTF8 { utf8 in
@@ -22,11 +25,13 @@ public struct WireWriter: Sendable {
         }
     }
 
+    /// Appends bytes, with their count before them.
     public mutating func write(_ value: [UInt8]) {
         write(UInt32(truncatingIfNeeded: value.count))
         bytes.append(contentsOf: value)
     }
 
+    /// Appends a list, with its count before it.
     public mutating func write<Element>(list: [Element], _ each: (inout WireWriter, Element) -> Void) {
         write(UInt32(truncatingIfNeeded: list.count))
         for element in list { each(&self, element) }
@@ -69,19 +74,23 @@ public struct WireReader: Sendable {
         return Value(littleEndian: value)
     }
 
+    /// Reads a byte as true or false.
     public mutating func readBool() -> Bool? {
         read(UInt8.self).map { $0 != 0 }
     }
 
+    /// Reads a text.
     public mutating func readString() -> String? {
         readBytes().map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// Reads bytes that were written with their count.
     public mutating func readBytes() -> ArraySlice<UInt8>? {
         guard let count = read(UInt32.self) else { return nil }
         return take(Int(count))
     }
 
+    /// Reads a list by reading each element.
     public mutating func readList<Element>(_ each: (inout WireReader) -> Element?) -> [Element]? {
         guard let count = read(UInt32.self), Int(count) <= remaining else {
             position = bytes.endIndex

@@ -54,9 +54,13 @@ public final class DaemonLog: Sendable {
         }
     }
 
+    /// Says what could not be done.
     public func error(_ text: String) { log(.error, text) }
+    /// Says what may need somebody.
     public func warning(_ text: String) { log(.warning, text) }
+    /// Says what is worth noting.
     public func notice(_ text: String) { log(.notice, text) }
+    /// Says what happened.
     public func info(_ text: String) { log(.info, text) }
 
     /// Logs one message; each line of it becomes a line of the log.
