@@ -66,7 +66,8 @@ public struct Configuration: Sendable {
 
     /// Where a key of a service stands, for `HostCheck`.
     func place(ofService number: Int, _ path: [String]) -> (file: String, line: Int?) {
-        let services = origins?.services ?? []
+        // The key says enough; which of several files it stands in is not known here.
+        guard let services = origins?.services else { return ("", nil) }
         let origins = services.indices.contains(number) ? services[number] : []
         let origin = origins.last { ServiceKeys.table.keys[$0.key].path == path } ?? origins.first
         guard let origin, files.indices.contains(origin.location.file) else { return (files.first ?? "", nil) }

@@ -19,6 +19,21 @@ public enum ConfigurationLoader {
         keepingProvenance: Bool = false,
         host: some HostFacts = LinuxHost()
     ) -> Result<Configuration, ConfigurationErrors> {
+        do {
+            var configuration = try read(path: path, keepingProvenance: keepingProvenance, host: host).get()
+            // Now that the trees are gone.
+            Compaction.compact(&configuration.spec.services)
+            return .success(configuration)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private static func read(
+        path: String,
+        keepingProvenance: Bool,
+        host: some HostFacts
+    ) -> Result<Configuration, ConfigurationErrors> {
         var problems = Problems()
         let files = SourceFiles(path: path, host: host, &problems)
         let raw = RawFleet(files.documents, files: files.names, &problems)

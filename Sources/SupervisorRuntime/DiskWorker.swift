@@ -12,6 +12,8 @@ final class DiskWorker: Sendable {
     private struct State: Sendable {
         var pending: [StopIntent]?
         var writing = false
+        /// Called when everything asked for was written, or could not be.
+        var waiting: [@Sendable () -> Void] = []
     }
 
     init(store: IntentStore, onFailure: @escaping @Sendable (String) -> Void) throws(LogError) {
@@ -31,6 +33,17 @@ final class DiskWorker: Sendable {
         wake.signal()
     }
 
+    /// Calls `body` once what was asked for so far is on disk, or has failed to get there: at once when nothing is to
+    /// be written, else on the worker's thread.
+    func afterWrites(_ body: @escaping @Sendable () -> Void) {
+        let idle = state.withLock { state in
+            if state.pending == nil, !state.writing { return true }
+            state.waiting.append(body)
+            return false
+        }
+        if idle { body() }
+    }
+
     /// Waits until everything asked for was written, for at most `patience`: before the daemon exits.
     func finish(patience: Duration) {
         let deadline = MonotonicClock.now().advanced(by: patience)
@@ -47,12 +60,19 @@ final class DiskWorker: Sendable {
                 defer { state.pending = nil }
                 return state.pending
             }
-            guard let next else { return }
+            guard let next else { break }
             do throws(SystemError) {
                 try store.save(next)
             } catch {
                 onFailure("\(error); what operators stopped is not kept over a reboot")
             }
         }
+        let waiting = state.withLock { state in
+            // Something new may have been asked for meanwhile; its own turn answers those who wait for it.
+            guard state.pending == nil else { return [@Sendable () -> Void]() }
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for body in waiting { body() }
     }
 }

@@ -12,8 +12,10 @@ extension Supervisor {
         try reactor.watch(descriptor, for: .readable) { [unowned self] _ in drainNotifySocket() }
     }
 
-    func drainNotifySocket() {
-        guard var intake = notify else { return }
+    /// Takes what waits on the socket. True: there is more than one turn's share.
+    @discardableResult
+    func drainNotifySocket() -> Bool {
+        guard var intake = notify else { return false }
         // Taken out while it works, so that its tables are not copied.
         notify = nil
         // What the shim has said comes first: a start is reported before its process can speak.
@@ -32,6 +34,7 @@ extension Supervisor {
                 drainNotifySocket()
             }
         }
+        return outcome.more
     }
 
     /// Trusts the sender's credentials, never the text. False: the sender belongs to no instance.

@@ -84,6 +84,8 @@ extension Supervisor {
             reactor.endOfTurn = { [unowned self] in publish() }
             if let listing = pendingListing { begin(listing) }
             pendingListing = nil
+            // What workers said while no daemon lived comes before the deadlines that passed meanwhile.
+            for _ in 0..<NotifyIntake.Limits.budget where !drainNotifySocket() { break }
             if machine.nodeStatus(at: MonotonicClock.now()).firstStartFinished { sayReady() }
             publish()
             startHeartbeat()

@@ -123,7 +123,9 @@ public final class Supervisor {
         case .rememberNode(let node): link?.send(.remember(key: MemoryKeys.node, value: node.encoded()))
         case .saveIntents(let intents): diskWorker.save(intents)
         case .record(let subject, let kind, let text): record(subject: subject, kind: kind, text)
-        case .finishOperation(let operation, let result): replies.removeValue(forKey: operation)?(result)
+        case .finishOperation(let operation, let result):
+            // What an operator was told is done must be known after a reboot, too.
+            if let reply = replies.removeValue(forKey: operation) { diskWorker.afterWrites { reply(result) } }
         case .announceFirstStart: sayReady()
         case .finishShutdown:
             link?.send(.exitWhenEmpty)

@@ -323,10 +323,43 @@ import Testing
         let plain = try ConfigurationLoader.load(path: main, host: host).get()
         #expect(plain.provenance.isEmpty)
         #expect(plain.verboseListing().isEmpty)
-        #expect(HostCheck.check(plain, host: host).map(\.line) == [nil, nil])
+        let lacking = HostCheck.check(plain, host: host).map(\.description)
+        #expect(lacking.first?.hasPrefix("services.a.command: cannot find \"/a\"") == true)
         let kept = try ConfigurationLoader.load(path: main, keepingProvenance: true, host: host).get()
         #expect(kept.provenance.contains { $0.description == "services.a.command = [\"/a\"]   # \(main):2" })
         #expect(kept.spec == plain.spec)
+    }
+
+    @Test func compactionChangesNothing() throws {
+        let long = "/a/program/with/a/name/that/is/long"
+        let text = """
+            [defaults]
+            environment = { LANGUAGE_OF_THE_WORLD = "\(long)", E = "" }
+            [services.a]
+            command = ["\(long)", "", "é"]
+            user = "game"
+            readiness.exec = ["\(long)", "x"]
+            liveness.http = "http://127.0.0.1:80/a/long/address"
+            restart.success_exit_codes = [0, 255]
+            [services.a-service-of-a-longer-name]
+            command = ["\(long)", "", "é"]
+            readiness.tcp = "a.long.name.of.a.host:1"
+            liveness.grpc = "a.long.name.of.a.host:2"
+            restart.success_exit_codes = []
+            """
+        let services = try load(text).get().spec.services
+        var again = services
+        Compaction.compact(&again)
+        #expect(again == services)
+        #expect(services.map(\.command) == [[long, "", "é"], [long, "", "é"]])
+        #expect(services[0].readiness?.method == .exec(command: [long, "x"]))
+        #expect(services[0].liveness.probe?.method == .http(url: "http://127.0.0.1:80/a/long/address"))
+        #expect(services[0].credentials?.supplementaryGroups == [1002, 2000])
+        #expect(services.map(\.restart.successExitCodes) == [[0, 255], []])
+        #expect(services[1].readiness?.method == .tcp(address: "a.long.name.of.a.host:1"))
+        #expect(services[1].liveness.probe?.method == .grpc(address: "a.long.name.of.a.host:2"))
+        #expect(services[1].environment.map(\.value) == ["", long])
+        #expect(services.map(\.user) == ["game", nil])
     }
 
     @Test func summaryCounts() throws {

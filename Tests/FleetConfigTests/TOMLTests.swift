@@ -156,7 +156,9 @@ import Testing
             [t]
             """
         let top = try TOMLParser.parse(Array(text.utf8), file: 7)
-        func place(_ location: FleetConfig.SourceLocation?) -> [Int] { location.map { [$0.file, $0.line, $0.column] } ?? [] }
+        func place(_ location: FleetConfig.SourceLocation?) -> [Int] {
+            location.map { [$0.file, $0.line, $0.column] } ?? []
+        }
         #expect(place(top["é"]?.location) == [7, 1, 1])
         #expect(place(top.table("é")?.entries.first?.keyLocation) == [7, 1, 5])
         #expect(place(top.node(at: ["é", "b"])?.location) == [7, 1, 9])

@@ -41,7 +41,7 @@ final class Connection {
     func send(_ bytes: [UInt8]) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+            let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
             if count <= 0 { return false }
             rest = rest.dropFirst(count)
         }
@@ -99,7 +99,7 @@ final class DatagramSender {
     /// False when the queue is full or nobody has the socket.
     func send(_ bytes: [UInt8]) -> Bool {
         UnixAddress.with(path) { address, length in
-            let flags = Int32(MSG_DONTWAIT.rawValue) | Int32(MSG_NOSIGNAL.rawValue)
+            let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
             return sendto(descriptor, bytes, bytes.count, flags, address, length) < 0 ? -1 : 0
         } == 0
     }
@@ -113,7 +113,7 @@ struct Answer {
 
     init(_ bytes: [UInt8]) throws {
         let text = String(decoding: bytes, as: UTF8.self)
-        guard let end = text.range(of: "\r\n\r\n") else { throw TestFailure("no HTTP: \(text.prefix(200))") }
+        guard let end = text.firstRange(of: "\r\n\r\n") else { throw TestFailure("no HTTP: \(text.prefix(200))") }
         let lines = text[..<end.lowerBound].split(separator: "\r\n")
         let words = (lines.first ?? "").split(separator: " ")
         guard words.count > 1, words[0].hasPrefix("HTTP/1."), let status = Int(words[1]) else {
