@@ -68,6 +68,11 @@ extension Shim {
                 earliest = MonotonicClock.bootMilliseconds()
                 outcome = start.start()
             }
+            if case .failed(let failure) = outcome, failure.stage == .limits, failure.errno == 1 {
+                // EPERM: without the privilege to go beyond the host's limit, as much as there is.
+                warnings += lowerLimits(&start, of: launch.instance)
+                outcome = start.start()
+            }
             switch outcome {
             case .failed(var failure):
                 if failure.stage == .cgroup { failure.path = group?.cgroup.path ?? "" }
@@ -79,6 +84,21 @@ extension Shim {
         } catch {
             return .failure(error)
         }
+    }
+
+    /// Lowers what a launch asks for to what this host allows us, and says so.
+    private func lowerLimits(_ start: inout ProgramStart, of id: InstanceID) -> [String] {
+        guard let hard = setup.originalLimit?.hard else { return [] }
+        var warnings: [String] = []
+        for index in start.limits.indices {
+            let limit = start.limits[index]
+            guard limit.resource == OwnProcess.descriptorLimitResource, limit.hard > hard else { continue }
+            warnings.append(
+                "cannot allow \(id) \(limit.hard) open descriptors: this host's limit is \(hard), which it gets")
+            start.limits[index].soft = min(limit.soft, hard)
+            start.limits[index].hard = hard
+        }
+        return warnings
     }
 
     /// Writes down what has just been started.
