@@ -22,7 +22,6 @@ public enum HealthServerError: Error, CustomStringConvertible {
 public final class HealthServer: Sendable {
     private let loop: any EventLoop
     private let service: NIOLoopBound<HealthService>
-    private let sweeps: RepeatedTask
     private let channels: [any Channel]
 
     /// Addresses of the health listeners, in the order of their descriptors, with the ports the kernel chose.
@@ -33,13 +32,11 @@ public final class HealthServer: Sendable {
     private init(
         loop: any EventLoop,
         service: NIOLoopBound<HealthService>,
-        sweeps: RepeatedTask,
         channels: [any Channel],
         agentChannels: [any Channel]
     ) {
         self.loop = loop
         self.service = service
-        self.sweeps = sweeps
         self.channels = channels + agentChannels
         boundAddresses = channels.compactMap(\.localAddress)
         agentAddresses = agentChannels.compactMap(\.localAddress)
@@ -94,13 +91,10 @@ public final class HealthServer: Sendable {
                     for channel in channels { channel.close(promise: nil) }
                     throw error
                 }
-                let sweeps = loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
-                    bound.value.sweep()
-                }
+                bound.value.callLater = { loop.scheduleTask(in: interval) { bound.value.timeForSweep() } }
                 return HealthServer(
                     loop: loop,
                     service: bound,
-                    sweeps: sweeps,
                     channels: Array(channels.prefix(web.count)),
                     agentChannels: Array(channels.dropFirst(web.count))
                 )
@@ -156,7 +150,7 @@ public final class HealthServer: Sendable {
 
     /// Stops listening and closes every connection.
     public func stop() -> EventLoopFuture<Void> {
-        sweeps.cancel()
+        // A sweep that is still due finds nobody to hold to a limit.
         let closed = channels.map { channel in channel.close().flatMapError { _ in channel.closeFuture } }
         return EventLoopFuture.andAllComplete(closed, on: loop).map { [service] in
             service.value.board.observe {}

@@ -54,6 +54,9 @@ final class HealthService {
     var counters = ServerCounters()
     /// Counts sweeps: the time of everything that is not exact.
     private(set) var tick: UInt64 = 0
+    /// Has `timeForSweep` called once, after `HealthLimits.sweepInterval`.
+    var callLater: () -> Void = {}
+    private var sweepIsDue = false
     private var connections: [ObjectIdentifier: ConnectionHandler] = [:]
     private var agents: [ObjectIdentifier: AgentHandler] = [:]
 
@@ -328,6 +331,7 @@ final class HealthService {
     func admit(_ handler: ConnectionHandler) -> Bool {
         if connections.count >= limits.connections, !evictIdle() { return false }
         connections[ObjectIdentifier(handler)] = handler
+        scheduleSweep()
         return true
     }
 
@@ -336,6 +340,7 @@ final class HealthService {
     func admit(_ handler: AgentHandler) -> Bool {
         if agents.count >= limits.agentConnections { return false }
         agents[ObjectIdentifier(handler)] = handler
+        scheduleSweep()
         return true
     }
 
@@ -351,6 +356,20 @@ final class HealthService {
         }
         oldest?.close(.evicted)
         return oldest != nil
+    }
+
+    /// Sweeps go on as long as there is a connection to hold to its limits; an idle server has no timer.
+    private func scheduleSweep() {
+        if sweepIsDue { return }
+        sweepIsDue = true
+        callLater()
+    }
+
+    /// The time of a sweep has come.
+    func timeForSweep() {
+        sweepIsDue = false
+        sweep()
+        if !connections.isEmpty || !agents.isEmpty { scheduleSweep() }
     }
 
     /// Sweeps that make up `duration`, rounded up.

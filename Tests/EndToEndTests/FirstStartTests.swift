@@ -11,7 +11,9 @@ extension EndToEnd {
         static func example(_ extra: String = "") throws -> Fleet {
             let base = try Ports.free(240)
             return try Fleet { directory in
-                var text = File.text(Command.repository + "/Config/eider.toml")
+                let path = Command.repository + "/Config/eider.toml"
+                var text = File.text(path)
+                if text.isEmpty { throw TestFailure("cannot read \(path)") }
                 text = text.replacing("/usr/lib/eider/eider-worker", with: Command.programs + "/eider-worker")
                 text = text.replacing("\"/var/lib/eider\"", with: "\"\(directory)/state\"")
                 text = text.replacing("\"/run/eider\"", with: "\"\(directory)/run\"")
@@ -205,7 +207,7 @@ extension EndToEnd {
             try fleet.wait(for: "sleeper/0", "stable") { ($0.uptime_seconds ?? 0) > 0.3 }
             let pid = try #require(fleet.instance("sleeper/0").pid)
             kill(pid, SIGKILL)
-            try fleet.wait(for: "sleeper/0", .seconds(5), "back") { $0.ready && $0.pid != pid }
+            try fleet.wait(for: "sleeper/0", "back") { $0.ready && $0.pid != pid }
             let events = try fleet.events("sleeper/0")
             let exited = try #require(events.last { $0.kind == "exited" })
             let started = try #require(events.last { $0.kind == "started" })

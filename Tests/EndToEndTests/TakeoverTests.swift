@@ -128,7 +128,8 @@ extension EndToEnd {
                 }
                 return Set(mains) == pids
             }
-            #expect(settled, "\(try fleet.pids()) but \(Processes.ofFleet(fleet.path))")
+            let pids = try fleet.pids()
+            #expect(settled, "\(pids) but \(Processes.ofFleet(fleet.path))")
         }
 
         /// No line is lost: the file has every number.

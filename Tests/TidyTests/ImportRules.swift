@@ -7,7 +7,7 @@ enum ImportRules {
         "SystemdBridge": ["CSystemd", "Glibc"],
         "ShimProtocol": ["SupervisorCore"],
         "eider-shim": ["ShimProtocol", "LinuxPlatform", "CLinux", "SupervisorCore", "Glibc"],
-        "FleetConfig": ["SupervisorCore", "TOMLKit", "CTOML", "Glibc"],
+        "FleetConfig": ["SupervisorCore", "Glibc"],
         "StatusBoard": ["SupervisorCore", "Synchronization"],
         "SupervisorRuntime": [
             "SupervisorCore", "FleetConfig", "LinuxPlatform", "CLinux", "ShimProtocol", "StatusBoard", "SystemdBridge",

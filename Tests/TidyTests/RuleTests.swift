@@ -86,10 +86,10 @@ import Testing
     }
 
     @Test func findsAModuleInTwoFiles() {
-        let one = source("import TOMLKit", path: "Sources/FleetConfig/A.swift")
-        let two = source("internal import TOMLKit", path: "Sources/FleetConfig/B.swift")
-        #expect(ImportRules.inOneFile("TOMLKit", [one]) == [])
-        #expect(ImportRules.inOneFile("TOMLKit", [one, two]).map(\.path) == [two.path])
+        let one = source("import CSystemd", path: "Sources/SystemdBridge/A.swift")
+        let two = source("internal import CSystemd", path: "Sources/SystemdBridge/B.swift")
+        #expect(ImportRules.inOneFile("CSystemd", [one]) == [])
+        #expect(ImportRules.inOneFile("CSystemd", [one, two]).map(\.path) == [two.path])
     }
 
     @Test(arguments: [

@@ -33,7 +33,7 @@ import Testing
         #expect(Tree.names(in: "Sources").filter { !known.contains($0) } == [])
     }
 
-    @Test(arguments: ["TOMLKit", "CTOML"])
+    @Test(arguments: ["CSystemd"])
     func knownInOneFileOnly(module: String) {
         expectNone(ImportRules.inOneFile(module, Tree.swift))
     }

@@ -91,14 +91,16 @@ final class Fleet {
 
     /// Waits until the first start is finished and every instance is ready.
     func waitUntilReady(_ patience: Duration = .seconds(60)) throws {
-        try wait(patience, "all ready") { status in
+        try wait("all ready", within: patience) { status in
             status.node.first_start_finished && status.services.allSatisfy { $0.ready == $0.desired }
         }
     }
 
     /// Waits until the status is as wanted.
     @discardableResult
-    func wait(_ patience: Duration = .seconds(20), _ what: String, _ isMet: (Status) -> Bool) throws -> Status {
+    func wait(
+        _ what: String, within patience: Duration = .seconds(20), _ isMet: (Status) -> Bool
+    ) throws -> Status {
         var last: Status?
         let found = Deadline(patience).poll(every: 5_000) { () -> Status? in
             last = (try? status()) ?? last
@@ -112,9 +114,10 @@ final class Fleet {
     /// Waits until one instance is as wanted.
     @discardableResult
     func wait(
-        for name: String, _ patience: Duration = .seconds(20), _ what: String, _ isMet: (Status.Instance) -> Bool
+        for name: String, _ what: String, within patience: Duration = .seconds(20),
+        _ isMet: (Status.Instance) -> Bool
     ) throws -> Status.Instance {
-        let status = try wait(patience, "\(name) \(what)") { $0[name].map(isMet) ?? false }
+        let status = try wait("\(name) \(what)", within: patience) { $0[name].map(isMet) ?? false }
         guard let instance = status[name] else { throw TestFailure("there is no \(name)") }
         return instance
     }
@@ -201,7 +204,7 @@ final class Fleet {
 
     /// Waits for an event whose kind and text fit.
     func event(
-        _ kind: String, _ text: String = "", of target: String? = nil, _ patience: Duration = .seconds(20)
+        _ kind: String, _ text: String = "", of target: String? = nil, within patience: Duration = .seconds(20)
     ) throws -> EventLine {
         let found = Deadline(patience).poll(every: 10_000) {
             (try? events(target))?.last { $0.kind == kind && (text.isEmpty || $0.text.contains(text)) }
