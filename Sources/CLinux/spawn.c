@@ -208,16 +208,15 @@ static void place_descriptors(struct child_state *state) {
 
 static void set_oom_score(struct child_state *state) {
     const struct clinux_spawn *request = state->request;
-    char text[12];
-    int length = 0;
     unsigned value = request->oom_score_adjust < 0 ? -(unsigned)request->oom_score_adjust
                                                    : (unsigned)request->oom_score_adjust;
-    for (unsigned scale = 1000; scale > 0; scale /= 10) text[length++] = (char)('0' + value / scale % 10);
-    const char *sign = request->oom_score_adjust < 0 ? "-" : "";
     char whole[16];
     int size = 0;
-    if (*sign) whole[size++] = '-';
-    for (int i = 0; i < length; i++) whole[size++] = text[i];
+    if (request->oom_score_adjust < 0) whole[size++] = '-';
+    /* No leading zeros: the kernel would read the number as octal. */
+    unsigned scale = 1000;
+    while (scale > 1 && value < scale) scale /= 10;
+    for (; scale > 0; scale /= 10) whole[size++] = (char)('0' + value / scale % 10);
     long fd = call(SYS_openat, AT_FDCWD, (long)"/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0, 0);
     long result = fd < 0 ? fd : call(SYS_write, fd, (long)whole, size, 0, 0);
     if (result < 0 && request->oom_score_required) fail(state, CLINUX_STAGE_OOM_SCORE, result);

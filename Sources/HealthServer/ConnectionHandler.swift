@@ -42,6 +42,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var paused = false
     private var inputClosed = false
     private var hasReceived = false
+    private var hasAnswered = false
     private var lingered = 0
     /// What the end of this connection counts as.
     private var kind: CloseKind?
@@ -57,6 +58,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     /// Between two requests, with nothing to write.
+    /// It was accepted and has had no answer yet, or is in the middle of a request.
+    var isOwedAnAnswer: Bool { (phase == .new || phase == .reading) && (!hasAnswered || requestBegan != nil) }
+
     var isIdle: Bool { phase == .reading && requestBegan == nil && !paused }
 
     // MARK: The channel's events
@@ -215,6 +219,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private func answer(_ reply: Reply, field: [UInt8]?, _ context: ChannelHandlerContext) {
         service.counters.answered(reply.code)
+        hasAnswered = true
         lastActivity = service.tick
         needsFlush = true
         if output.capacity == 0 { output = service.takeOutput() }

@@ -148,13 +148,29 @@ public final class HealthServer: Sendable {
         loop.submit { [service] in service.value.selfCheck() }
     }
 
-    /// Stops listening and closes every connection.
-    public func stop() -> EventLoopFuture<Void> {
+    /// Stops listening, gives those who were accepted and have had no answer yet `patience` to be answered, and closes
+    /// every connection.
+    public func stop(patience: Duration = .milliseconds(250)) -> EventLoopFuture<Void> {
         // A sweep that is still due finds nobody to hold to a limit.
         let closed = channels.map { channel in channel.close().flatMapError { _ in channel.closeFuture } }
-        return EventLoopFuture.andAllComplete(closed, on: loop).map { [service] in
-            service.value.board.observe {}
-            service.value.closeAll()
-        }
+        let polls = Int(max(0, patience.clampedNanoseconds) / Self.answerPollInterval.nanoseconds)
+        return EventLoopFuture.andAllComplete(closed, on: loop)
+            .flatMap { [loop, service] in Self.waitForAnswers(service, loop, polls: polls) }
+            .map { [service] in
+                service.value.board.observe {}
+                service.value.closeAll()
+            }
+    }
+
+    private static let answerPollInterval = TimeAmount.milliseconds(5)
+
+    private static func waitForAnswers(
+        _ service: NIOLoopBound<HealthService>,
+        _ loop: any EventLoop,
+        polls: Int
+    ) -> EventLoopFuture<Void> {
+        if polls <= 0 || !service.value.owesAnswers { return loop.makeSucceededVoidFuture() }
+        return loop.scheduleTask(in: answerPollInterval) {}.futureResult
+            .flatMap { waitForAnswers(service, loop, polls: polls - 1) }
     }
 }

@@ -396,6 +396,9 @@ final class HealthService {
         if (snapshot.wallClockOffset &- renderedOffset).magnitude > 1_000_000_000 { rebuild(snapshot) }
     }
 
+    /// Somebody was accepted and still waits for an answer.
+    var owesAnswers: Bool { connections.values.contains { $0.isOwedAnAnswer } }
+
     func closeAll() {
         for handler in Array(connections.values) { handler.close(.stopped) }
         for handler in Array(agents.values) { handler.close() }

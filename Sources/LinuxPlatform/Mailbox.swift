@@ -15,7 +15,7 @@ public final class Mailbox<Letter: Sendable>: Sendable {
 
     /// Has `handle` called on the reactor's thread with each letter, in the order of posting.
     public func open(on reactor: Reactor, _ handle: @escaping (Letter) -> Void) throws(SystemError) {
-        try reactor.watch(event, for: .readable) { [self] _ in
+        try reactor.watch(event) { [self] _ in
             for letter in take() { handle(letter) }
         }
     }

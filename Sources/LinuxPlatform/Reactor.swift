@@ -1,5 +1,3 @@
-internal import CLinux
-import Glibc
 public import SupervisorCore
 
 /// The supervision thread's event loop: epoll and timers.
@@ -8,24 +6,8 @@ public import SupervisorCore
 /// (SCM_RIGHTS, SCM_CREDENTIALS), and the choice to look at a datagram before taking it. Confined to the thread that
 /// runs it; only the `Mailbox` may be used from others.
 public final class Reactor {
-    /// What a watched descriptor is ready for.
-    public struct Readiness: OptionSet, Sendable {
-        public var rawValue: UInt32
-
-        public init(rawValue: UInt32) {
-            self.rawValue = rawValue
-        }
-
-        public static let readable = Readiness(rawValue: 0x001)
-        public static let writable = Readiness(rawValue: 0x004)
-        /// The peer has gone, or an error is pending. Always reported.
-        public static let hangup = Readiness(rawValue: 0x018)
-    }
-
-    private static let eventsPerTurn = 64
-
-    private let epoll: Descriptor
-    private var handlers: [Int32: (Readiness) -> Void] = [:]
+    private var queue: EventQueue
+    private var handlers: [UInt64: (EventQueue.Event) -> Void] = [:]
     private var timers = TimerQueue<UInt64>()
     private var timerActions: [UInt64: () -> Void] = [:]
     private var nextTimer: UInt64 = 0
@@ -36,30 +18,28 @@ public final class Reactor {
 
     /// - Throws: `SystemError` when the kernel refuses an epoll or event descriptor.
     public init() throws(SystemError) {
-        epoll = Descriptor(try SystemError.check(clinux_epoll_create(), "create an epoll descriptor"))
+        queue = try EventQueue()
     }
 
-    /// Has `handler` called whenever `descriptor` is ready (level-triggered). The descriptor stays the caller's, who
-    /// must `unwatch` before closing it.
-    public func watch(
-        _ descriptor: Int32,
-        for interest: Readiness,
-        _ handler: @escaping (Readiness) -> Void
-    ) throws(SystemError) {
-        try control(Operation.add, descriptor, interest)
-        handlers[descriptor] = handler
+    /// Has `handler` called whenever `descriptor` can be read (level-triggered; errors and hangups count as that). The
+    /// descriptor stays the caller's, who must `unwatch` before closing it.
+    public func watch(_ descriptor: Int32, _ handler: @escaping (EventQueue.Event) -> Void) throws(SystemError) {
+        try queue.add(descriptor, token: Self.token(descriptor))
+        handlers[Self.token(descriptor)] = handler
     }
 
-    /// Changes what a watched descriptor is watched for.
-    public func change(_ descriptor: Int32, to interest: Readiness) throws(SystemError) {
-        try control(Operation.modify, descriptor, interest)
+    /// Changes whether a watched descriptor is watched for writing as well.
+    public func change(_ descriptor: Int32, writable: Bool) throws(SystemError) {
+        try queue.change(descriptor, token: Self.token(descriptor), writable: writable)
     }
 
     /// Ends the watch. Events of this turn that were not handed out yet are dropped.
     public func unwatch(_ descriptor: Int32) {
-        guard handlers.removeValue(forKey: descriptor) != nil else { return }
-        _ = clinux_epoll_control(epoll.rawValue, Operation.delete, descriptor, 0, 0)
+        guard handlers.removeValue(forKey: Self.token(descriptor)) != nil else { return }
+        queue.remove(descriptor)
     }
+
+    private static func token(_ descriptor: Int32) -> UInt64 { UInt64(UInt32(bitPattern: descriptor)) }
 
     /// Has `action` called once, at `deadline` or a little later.
     @discardableResult
@@ -79,13 +59,10 @@ public final class Reactor {
     /// Runs until `stop` is called from within.
     public func run() throws(SystemError) {
         running = true
-        var events = [clinux_event](repeating: clinux_event(), count: Self.eventsPerTurn)
         while running {
-            let count = clinux_epoll_wait(epoll.rawValue, &events, events.count, timeoutNanoseconds())
-            if count < 0, count != -EINTR { throw SystemError(call: "epoll_wait", errno: -count) }
-            for event in events.prefix(Int(max(0, count))) {
+            for event in try queue.wait(nanoseconds: timeoutNanoseconds()) {
                 // Looked up anew each time: an earlier handler may have ended this watch.
-                handlers[Int32(truncatingIfNeeded: event.data)]?(Readiness(rawValue: event.events))
+                handlers[event.token]?(event)
             }
             fireTimers()
             endOfTurn()
@@ -105,29 +82,8 @@ public final class Reactor {
         }
     }
 
-    /// How long to sleep: negative is for ever.
-    private func timeoutNanoseconds() -> Int64 {
-        guard let next = timers.next else { return -1 }
-        return max(0, next.since(MonotonicClock.now()).clampedNanoseconds)
-    }
-
-    private func control(_ operation: Int32, _ descriptor: Int32, _ interest: Readiness) throws(SystemError) {
-        try SystemError.check(
-            clinux_epoll_control(
-                epoll.rawValue,
-                operation,
-                descriptor,
-                interest.rawValue,
-                UInt64(UInt32(bitPattern: descriptor))
-            ),
-            "watch a descriptor"
-        )
-    }
-
-    /// What `epoll_ctl` is to do.
-    private enum Operation {
-        static let add: Int32 = 1
-        static let delete: Int32 = 2
-        static let modify: Int32 = 3
+    /// How long to sleep; nil is for ever.
+    private func timeoutNanoseconds() -> Int64? {
+        timers.next.map { max(0, $0.since(MonotonicClock.now()).clampedNanoseconds) }
     }
 }

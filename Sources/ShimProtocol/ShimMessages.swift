@@ -112,37 +112,8 @@ public enum ShimRequest: Sendable, Equatable {
     case exitWhenEmpty
 }
 
-/// A process that the shim started, or the exit of one that nobody has acknowledged yet.
-public struct ShimRecord: Sendable, Equatable {
-    public enum State: Sendable, Equatable {
-        case running
-        case exited(ExitStatus, ResourceUsage, at: MonotonicInstant, outOfMemory: Bool)
-    }
-
-    public var instance: InstanceID
-    public var generation: Generation
-    public var pid: Int32
-    public var startedAt: MonotonicInstant
-    public var state: State
-    /// False while any process of the tree is left.
-    public var treeGone: Bool
-
-    public init(
-        instance: InstanceID,
-        generation: Generation,
-        pid: Int32,
-        startedAt: MonotonicInstant,
-        state: State,
-        treeGone: Bool
-    ) {
-        self.instance = instance
-        self.generation = generation
-        self.pid = pid
-        self.startedAt = startedAt
-        self.state = state
-        self.treeGone = treeGone
-    }
-}
+/// A process that the shim started, or the exit of one that nobody has acknowledged yet: as the core takes it over.
+public typealias ShimRecord = Adoption.Record
 
 /// What the shim tells the daemon.
 public enum ShimReport: Sendable, Equatable {

@@ -2,28 +2,26 @@ import FleetConfig
 import ShimProtocol
 import SupervisorCore
 
-/// Turns a service's configuration into the numbers and bytes of a start. Pure: files and users were looked up when
-/// the configuration was read.
+/// Turns a service's configuration into the numbers and bytes of a start. Users were looked up when the configuration
+/// was read.
 struct LaunchBuilder {
     let nodeName: String
     let notifySocket: String
     /// The daemon's own environment, for `pass_environment`.
     let inherited: [String: String]
-    /// Variables of each service's `environment_files`, in their order.
-    let fileVariables: [String: [EnvironmentVariable]]
+    private let files = EnvironmentFiles()
 
     init(_ configuration: SupervisorConfiguration) {
         nodeName = configuration.spec.node.name
         notifySocket = configuration.notifySocketPath
         inherited = configuration.environment
-        fileVariables = configuration.fileVariables
     }
 
     /// `RLIMIT_NOFILE`, of every Linux port that Debian 12 has a Swift for.
     private static let nofile: Int32 = 7
 
     /// Everything the shim needs to start this instance, but for the generation.
-    func request(_ service: ServiceSpec, index: Int, generation: Generation) -> LaunchRequest {
+    func request(_ service: ServiceSpec, index: Int, generation: Generation) throws(EnvironmentFiles.Problem) -> LaunchRequest {
         let id = InstanceID(service: service.name, index: index)
         let expand = { (text: String) in
             Placeholders.expand(
@@ -40,7 +38,7 @@ struct LaunchBuilder {
             arguments: service.command.map(expand),
             output: HeldNames.outputWriter(id)
         )
-        request.environment = environment(service, index: index, expand)
+        request.environment = try environment(service, index: index, expand)
         request.workingDirectory = expand(service.workingDirectory)
         request.credentials = service.credentials
         request.umask = service.umask
@@ -54,11 +52,15 @@ struct LaunchBuilder {
 
     /// What is said first is overruled by what is said later: passed-through names, the `environment` table, the
     /// environment files (as with systemd), and Eider's own.
-    private func environment(_ service: ServiceSpec, index: Int, _ expand: (String) -> String) -> [String] {
+    private func environment(
+        _ service: ServiceSpec,
+        index: Int,
+        _ expand: (String) -> String
+    ) throws(EnvironmentFiles.Problem) -> [String] {
         var values: [String: String] = [:]
         for name in service.passEnvironment { values[name] = inherited[name] }
         for variable in service.environment { values[variable.name] = expand(variable.value) }
-        for variable in fileVariables[service.name] ?? [] { values[variable.name] = variable.value }
+        for variable in try files.variables(of: service) { values[variable.name] = variable.value }
         values["EIDER_SERVICE"] = service.name
         values["EIDER_INDEX"] = String(index)
         values["EIDER_NODE"] = nodeName

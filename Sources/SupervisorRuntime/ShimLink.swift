@@ -115,8 +115,8 @@ final class ShimLink {
     /// Begins to hand on what the shim says.
     func open() throws(SystemError) {
         try FileDescriptors.setNonblocking(socket.rawValue)
-        try reactor.watch(socket.rawValue, for: .readable) { [unowned self] readiness in
-            if readiness.contains(.writable) { drainQueue() }
+        try reactor.watch(socket.rawValue) { [unowned self] event in
+            if event.isWritable { drainQueue() }
             receivePending()
         }
     }
@@ -202,7 +202,7 @@ final class ShimLink {
     private func watchWritable(_ wanted: Bool) {
         if wanted == watchesWritable { return }
         watchesWritable = wanted
-        try? reactor.change(socket.rawValue, to: wanted ? [.readable, .writable] : .readable)
+        try? reactor.change(socket.rawValue, writable: wanted)
     }
 }
 

@@ -9,7 +9,7 @@ extension Supervisor {
 
     func watchNotifySocket(_ descriptor: Int32) throws(SystemError) {
         notify = NotifyIntake(descriptor: descriptor)
-        try reactor.watch(descriptor, for: .readable) { [unowned self] _ in drainNotifySocket() }
+        try reactor.watch(descriptor) { [unowned self] _ in drainNotifySocket() }
     }
 
     /// Takes what waits on the socket. True: there is more than one turn's share.

@@ -79,22 +79,7 @@ extension Supervisor {
         var adoption = Adoption()
         adoption.intents = intents
         adoption.remainsEnded = listing.remainsEnded
-        adoption.records = listing.records.map { record in
-            let state: Adoption.Record.State =
-                switch record.state {
-                case .running: .running
-                case .exited(let status, let usage, let at, let outOfMemory):
-                    .exited(status, usage, at: at, outOfMemory: outOfMemory)
-                }
-            return Adoption.Record(
-                instance: record.instance,
-                generation: record.generation,
-                pid: record.pid,
-                startedAt: record.startedAt,
-                state: state,
-                treeGone: record.treeGone
-            )
-        }
+        adoption.records = listing.records
         for (key, value) in listing.memory {
             if key == MemoryKeys.node {
                 adoption.remembered.node = RememberedNode(decoding: value) ?? RememberedNode()

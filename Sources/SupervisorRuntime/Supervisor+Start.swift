@@ -75,17 +75,27 @@ extension Supervisor {
         }
     }
 
-    /// Supervises until the fleet is stopped, the daemon is to be replaced, or nothing works any more.
-    public func run(signals: borrowing SignalDescriptor) throws(SupervisorError) -> Ending {
+    /// Begins supervision: takes over what the shim holds, and starts what is not there. Before the edges serve, so that
+    /// after the death of a daemon their first answer is about the fleet that runs, not about one that is starting.
+    public func prepare(signals: borrowing SignalDescriptor) throws(SupervisorError) {
         let number = signals.rawValue
         do {
             try openNotifySocket()
-            try reactor.watch(number, for: .readable) { [unowned self] _ in signalsArrived(number) }
-            reactor.endOfTurn = { [unowned self] in publish() }
-            if let listing = pendingListing { begin(listing) }
-            pendingListing = nil
-            // What workers said while no daemon lived comes before the deadlines that passed meanwhile.
-            for _ in 0..<NotifyIntake.Limits.budget where !drainNotifySocket() { break }
+            try reactor.watch(number) { [unowned self] _ in signalsArrived(number) }
+        } catch {
+            throw SupervisorError("\(error)")
+        }
+        reactor.endOfTurn = { [unowned self] in publish() }
+        if let listing = pendingListing { begin(listing) }
+        pendingListing = nil
+        // What workers said while no daemon lived comes before the deadlines that passed meanwhile.
+        for _ in 0..<NotifyIntake.Limits.budget where !drainNotifySocket() { break }
+        publish()
+    }
+
+    /// Supervises until the fleet is stopped, the daemon is to be replaced, or nothing works any more. After `prepare`.
+    public func run() throws(SupervisorError) -> Ending {
+        do {
             if machine.nodeStatus(at: MonotonicClock.now()).firstStartFinished { sayReady() }
             publish()
             startHeartbeat()

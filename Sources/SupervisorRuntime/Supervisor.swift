@@ -142,7 +142,15 @@ public final class Supervisor {
     private func spawn(_ id: InstanceID, _ generation: Generation) {
         guard let service = service(id.service) else { return }
         holdPipe(of: id, logs: service.logs)
-        link?.send(.start(launches.request(service, index: id.index, generation: generation)))
+        do throws(EnvironmentFiles.Problem) {
+            link?.send(.start(try launches.request(service, index: id.index, generation: generation)))
+        } catch {
+            // Rule P3: it goes the way of every start that fails, in a turn of its own.
+            record(subject: id.description, kind: "warning", "\(id): \(error.text)")
+            reactor.schedule(at: MonotonicClock.now()) { [unowned self] in
+                receive(.startFailed(id, generation, error.failure))
+            }
+        }
     }
 
     private func startTimer(_ token: TimerToken, at deadline: MonotonicInstant) {

@@ -8,8 +8,6 @@ public struct SupervisorConfiguration: Sendable {
     public var configurationPath: String
     /// The daemon's own environment.
     public var environment: [String: String]
-    /// What the `environment_files` of each service say.
-    public var fileVariables: [String: [EnvironmentVariable]]
     public var version: String
     /// systemd's watchdog interval; nil where it wants none.
     public var watchdogInterval: Duration?
@@ -19,7 +17,6 @@ public struct SupervisorConfiguration: Sendable {
         program: String,
         configurationPath: String,
         environment: [String: String],
-        fileVariables: [String: [EnvironmentVariable]],
         version: String,
         watchdogInterval: Duration?
     ) {
@@ -27,7 +24,6 @@ public struct SupervisorConfiguration: Sendable {
         self.program = program
         self.configurationPath = configurationPath
         self.environment = environment
-        self.fileVariables = fileVariables
         self.version = version
         self.watchdogInterval = watchdogInterval
     }

@@ -94,7 +94,8 @@ final class CgroupContainment {
 
     /// The instance's group, made when it is missing.
     func group(of id: InstanceID) throws(SystemError) -> InstanceCgroup {
-        if let group = groups[id] { return group }
+        if let group = groups[id], !group.wasKilled || group.isPopulated { return group }
+        groups[id] = nil
         let group = try InstanceCgroup(base.child(Self.name(of: id)))
         groups[id] = group
         return group
@@ -137,8 +138,13 @@ final class InstanceCgroup {
     let directory: Descriptor
     private let events: Descriptor
     private var applied: [String: String] = [:]
+    /// `cgroup.kill` was used: from then on the kernel (6.14 and later, by the group's kill sequence) ends every process
+    /// that is cloned into this group. The next run needs a group of its own.
+    private(set) var wasKilled = false
 
     init(_ cgroup: Cgroup) throws(SystemError) {
+        // One that a former run or a former shim left may have been killed, or frozen: it is made anew where it is empty.
+        try? cgroup.remove()
         try cgroup.create()
         self.cgroup = cgroup
         // O_RDONLY | O_DIRECTORY
@@ -154,6 +160,12 @@ final class InstanceCgroup {
     /// Processes that the kernel's out-of-memory killer has ended here so far.
     var outOfMemoryKills: UInt64 {
         cgroup.counter("oom_kill", in: "memory.events") ?? 0
+    }
+
+    /// Ends every process in it.
+    func kill() {
+        wasKilled = true
+        try? cgroup.kill()
     }
 
     func processes() -> [Int32] {

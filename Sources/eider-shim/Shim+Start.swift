@@ -185,7 +185,7 @@ extension Shim {
         }
         if group.isPopulated {
             // Nothing of ours: it came from elsewhere, or survived SIGKILL when a former shim's remains were ended.
-            try? group.cgroup.kill()
+            group.kill()
             throw Refusal(.prepare, 17, group.cgroup.path)
         }
         return (group, group.apply(launch.cgroup, of: launch.instance, controllers: containment.controllers))

@@ -178,7 +178,7 @@ extension Shim {
     private func sweep(_ runs: [Run]) {
         sweepSessions(runs.filter { $0.group == nil })
         for run in runs {
-            try? run.group?.cgroup.kill()
+            run.group?.kill()
             // Also where somebody moved it out of its group.
             if run.exit == nil { try? Signals.send(.kill, to: run.pid) }
         }

@@ -36,14 +36,16 @@ enum Daemon {
             log: log
         )
         try supervisor.connect()
-        let edges: Edges
+        let listeners: Edges.Listeners
         do {
-            edges = try Edges.start(supervisor, spec)
+            listeners = try Edges.Listeners(supervisor, spec)
         } catch {
             supervisor.abandonEmptyShim()
             throw error
         }
-        let ending = try supervisor.run(signals: signals)
+        try supervisor.prepare(signals: signals)
+        let edges = try Edges.start(supervisor, spec, listeners)
+        let ending = try supervisor.run()
         edges.stop()
         supervisor.finish()
         _ = lock.rawValue
@@ -90,25 +92,9 @@ enum Daemon {
             program: try ExecutableLocation.current(),
             configurationPath: path,
             environment: environment,
-            fileVariables: fileVariables(configuration.spec),
             version: Eiderd.version,
             watchdogInterval: Systemd.watchdogInterval()
         )
-    }
-
-    /// What the environment files say, read once: a start must not wait for a disk. A file that cannot be read was
-    /// named by the host check.
-    private static func fileVariables(_ spec: FleetSpec) -> [String: [EnvironmentVariable]] {
-        var variables: [String: [EnvironmentVariable]] = [:]
-        for service in spec.services {
-            for file in service.environmentFiles {
-                guard let bytes = try? SmallFile.read(file, limit: EnvironmentFile.sizeLimit),
-                    let parsed = try? EnvironmentFile.parse(bytes)
-                else { continue }
-                variables[service.name, default: []] += parsed
-            }
-        }
-        return variables
     }
 }
 

@@ -14,16 +14,26 @@ struct Edges {
     private let health: HealthServer
     private let control: ControlServer
 
-    static func start(_ supervisor: Supervisor, _ spec: FleetSpec) throws -> Edges {
-        let healthListeners = try spec.health.listen.map { try supervisor.healthListener($0) }
-        let agentListeners = try spec.health.agentListen.map { try supervisor.healthListener($0) }
-        let controlListener = try supervisor.controlListener()
-        supervisor.dropUnusedListeners()
+    /// The listening sockets. Had first: nothing of the fleet is started where one of them cannot be had.
+    struct Listeners {
+        let health: [Int32]
+        let agent: [Int32]
+        let control: Int32
+
+        init(_ supervisor: Supervisor, _ spec: FleetSpec) throws {
+            health = try spec.health.listen.map { try supervisor.healthListener($0) }
+            agent = try spec.health.agentListen.map { try supervisor.healthListener($0) }
+            control = try supervisor.controlListener()
+            supervisor.dropUnusedListeners()
+        }
+    }
+
+    static func start(_ supervisor: Supervisor, _ spec: FleetSpec, _ listeners: Listeners) throws -> Edges {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         let health = try HealthServer.start(
-            listeners: healthListeners,
-            agentListeners: agentListeners,
+            listeners: listeners.health,
+            agentListeners: listeners.agent,
             board: supervisor.board,
             version: Eiderd.version,
             loop: loop,
@@ -37,7 +47,7 @@ struct Edges {
             ownUser: Accounts.ownUserID
         )
         let control = try ControlServer.start(
-            listener: controlListener,
+            listener: listeners.control,
             board: supervisor.board,
             port: supervisor.handle,
             access: access,

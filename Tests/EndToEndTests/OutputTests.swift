@@ -67,8 +67,10 @@ extension EndToEnd {
             #expect(restarted.seconds < 3)
             let flood = try fleet.instance("flood/0")
             #expect(flood.restarts == 0 && flood.state == "healthy", "\(flood)")
-            let taken = try fleet.metric("eider_log_bytes_total{service=\"flood\"}") ?? 0
-            #expect(taken > 1e6)
+            let counted = Deadline(.seconds(5)).wait(every: 20_000) {
+                ((try? fleet.metric("eider_log_bytes_total{service=\"flood\"}")) ?? 0) > 1e6
+            }
+            #expect(counted)
             fleet.stopAndCheck()
         }
 
@@ -110,8 +112,7 @@ extension EndToEnd {
             let name = "eider_log_dropped_bytes_total{service=\"flood\"}"
             let dropped = Deadline(.seconds(30)).wait(every: 50_000) { ((try? fleet.metric(name)) ?? 0) > 0 }
             #expect(dropped)
-            let problem = try fleet.event("log-problem")
-            #expect(problem.text.contains(fleet.state), "\(problem.text)")
+            _ = try fleet.event("log-problem", fleet.state)
             #expect(try HTTP.get("/livez", port: fleet.healthPort()).status == 200)
             // What is on the screen goes on, and so does the worker.
             let last = try #require(fleet.output("flood", lines: 1).last)

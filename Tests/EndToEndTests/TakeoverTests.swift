@@ -171,17 +171,22 @@ extension EndToEnd {
                     output: fleet.path + "/upgrade.out", errors: fleet.path + "/upgrade.err")
                 var code: Int32?
                 var answered = 0
+                var lost: [String] = []
                 let watch = Stopwatch()
                 // Until the new one has taken over, and some more.
                 while watch.seconds < 20 {
-                    // A connection is never refused, and every request is answered.
-                    let answer = try HTTP.get("/readyz", port: port)
-                    #expect(answer.status == 200)
-                    answered += 1
+                    do {
+                        let answer = try HTTP.get("/readyz", port: port)
+                        if answer.status == 200 { answered += 1 } else { lost.append("\(answer.status)") }
+                    } catch {
+                        lost.append("\(error)")
+                    }
                     if code == nil, let end = ChildProcess.reap(upgrade) { code = end.status == .code(0) ? 0 : 1 }
                     if code != nil, (try? fleet.events(after: began).contains { $0.kind == "listening" }) == true { break }
                 }
                 #expect(code == 0, "\(File.text(fleet.path + "/upgrade.err"))")
+                // No connection is refused, and every request is answered.
+                #expect(lost.isEmpty)
                 report("upgrade \(round): \(answered) requests were answered in \(rounded(watch.seconds)) s")
             }
             #expect(Processes.daemons(fleet.path) == [fleet.daemon])

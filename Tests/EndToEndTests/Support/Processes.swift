@@ -52,10 +52,12 @@ enum Processes {
     }
 
     static func shims(_ directory: String) -> [Int32] {
-        all { pid in
+        let found = all { pid in
             let words = commandLine(pid)
             return words.contains("/eider-shim ") && words.contains(directory)
         }
+        // A child of the shim looks like it until it executes its program.
+        return found.filter { pid in ProcessTable.entry(pid).map { !found.contains($0.parent) } ?? false }
     }
 
     static func daemons(_ directory: String) -> [Int32] {
