@@ -43,11 +43,24 @@ public enum ConfigurationLoader {
         decodeDependencies(raw, &configuration, &problems)
         decodeServices(raw, host, isIncomplete: files.isIncomplete, &configuration, &problems)
         if problems.hasErrors {
-            return .failure(ConfigurationErrors(problems.diagnostics(files: files.names, .error)))
+            var errors = problems.diagnostics(files: files.names, .error)
+            // Whoever checks a configuration is told everything at once, what the host lacks too.
+            if keepingProvenance { errors = inOrder(errors + HostCheck.check(configuration, host: host), files.names) }
+            return .failure(ConfigurationErrors(errors))
         }
         NotYetActedOn.warn(raw, configuration.spec, &problems)
         configuration.warnings = problems.diagnostics(files: files.names, .warning)
         return .success(configuration)
+    }
+
+    private static func inOrder(
+        _ diagnostics: [ConfigurationDiagnostic],
+        _ files: [String]
+    ) -> [ConfigurationDiagnostic] {
+        let rank = { (diagnostic: ConfigurationDiagnostic) in
+            (files.firstIndex(of: diagnostic.file) ?? files.count, diagnostic.line ?? 0)
+        }
+        return diagnostics.sorted { rank($0) < rank($1) }
     }
 
     private static func decodeFleet(

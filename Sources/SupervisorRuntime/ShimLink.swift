@@ -156,12 +156,15 @@ final class ShimLink {
 
     // MARK: Sending
 
-    func send(_ request: ShimRequest) {
-        if closed { return }
+    /// Queues a request. False when it is longer than a packet may be: then it is not sent.
+    @discardableResult
+    func send(_ request: ShimRequest) -> Bool {
+        if closed { return true }
         let frame = request.frame
-        if builder.append(frame) { return }
+        if frame.count > ShimLimits.packetBytes { return false }
+        if builder.append(frame) { return true }
         endPacket()
-        _ = builder.append(frame)
+        return builder.append(frame)
     }
 
     /// Sends a request to hold a descriptor, which stays open here until it has gone out.

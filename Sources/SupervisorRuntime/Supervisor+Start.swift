@@ -179,7 +179,17 @@ extension Supervisor {
         reconnect()
     }
 
+    /// Losses of the connection within `lossWindow` after which supervision gives up: it is then restarted from outside,
+    /// and the fleet runs on.
+    private static let mostLosses = 5
+    private static let lossWindow: Duration = .seconds(10)
+
     private func reconnect() {
+        let now = MonotonicClock.now()
+        shimLosses = shimLosses.filter { now.since($0) < Self.lossWindow } + [now]
+        if shimLosses.count > Self.mostLosses {
+            return end(.failed("cannot go on: the connection to the shim broke \(shimLosses.count) times in a row"))
+        }
         do {
             try connect()
             guard let listing = pendingListing else { return }

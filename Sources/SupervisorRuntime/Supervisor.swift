@@ -22,6 +22,8 @@ public final class Supervisor {
 
     var machine: FleetMachine
     var link: ShimLink?
+    /// When the connection to the shim was lost, lately.
+    var shimLosses: [MonotonicInstant] = []
     /// The shim that this daemon started, and reaps.
     var shimPid: Int32?
     var notify: NotifyIntake?
@@ -142,14 +144,25 @@ public final class Supervisor {
     private func spawn(_ id: InstanceID, _ generation: Generation) {
         guard let service = service(id.service) else { return }
         holdPipe(of: id, logs: service.logs)
+        guard let link else { return }
         do throws(EnvironmentFiles.Problem) {
-            link?.send(.start(try launches.request(service, index: id.index, generation: generation)))
+            let request = try launches.request(service, index: id.index, generation: generation)
+            if link.send(.start(request)) { return }
+            let failure = SpawnFailure(stage: .prepare, errno: Self.argumentsTooLong, path: "")
+            refuse(id, generation, failure, "its arguments and environment are longer than \(ShimLimits.packetBytes) bytes")
         } catch {
-            // Rule P3: it goes the way of every start that fails, in a turn of its own.
-            record(subject: id.description, kind: "warning", "\(id): \(error.text)")
-            reactor.schedule(at: MonotonicClock.now()) { [unowned self] in
-                receive(.startFailed(id, generation, error.failure))
-            }
+            refuse(id, generation, error.failure, error.text)
+        }
+    }
+
+    /// E2BIG.
+    private static let argumentsTooLong: Int32 = 7
+
+    /// A start that cannot even be asked for goes the way of every start that fails (rule P3), in a turn of its own.
+    private func refuse(_ id: InstanceID, _ generation: Generation, _ failure: SpawnFailure, _ text: String) {
+        record(subject: id.description, kind: "warning", "\(id): \(text)")
+        reactor.schedule(at: MonotonicClock.now()) { [unowned self] in
+            receive(.startFailed(id, generation, failure))
         }
     }
 

@@ -25,6 +25,8 @@ final class Setup {
         self.lock = lock
         fleet = try FleetToken(runtimeDirectory: runtimeDirectory)
         try Signals.ignore(Signals.brokenPipe)
+        // Inherited as ignored, the kernel would reap the workers before we hear of them.
+        try Signals.restore(Signals.child)
         try Signals.block([.hangup, .interrupt, .quit])
         signals = try SignalDescriptor([Signals.child, .terminate])
         nullDevice = try FileDescriptors.open("/dev/null", flags: 2)

@@ -40,4 +40,5 @@ func runShim(_ arguments: [String]) -> Int32 {
     return 1
 }
 
+StandardDescriptors.fillGaps()
 exit(runShim(CommandLine.arguments))

@@ -20,6 +20,8 @@ enum Daemon {
         // Before any thread starts: they inherit the mask.
         let signals = try SignalDescriptor(Supervisor.signals)
         try Signals.ignore(Signals.brokenPipe)
+        // Inherited as ignored, the kernel would reap our children before we hear of them.
+        try Signals.restore(Signals.child)
         umask(0o022)
         _ = try? OwnProcess.raiseDescriptorLimit()
         try Directories.make(spec.node.runtimeDirectory, mode: 0o755)

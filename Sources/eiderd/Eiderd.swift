@@ -25,6 +25,7 @@ enum Eiderd {
     }
 
     static func main() {
+        StandardDescriptors.fillGaps()
         switch Arguments.parse(Array(CommandLine.arguments.dropFirst())) {
         case .failure(let error):
             complain(error.text)
@@ -74,10 +75,14 @@ enum Eiderd {
 
     /// A running daemon asks whether this program can take its place.
     private static func takeoverCheck(_ arguments: Arguments) -> Int32 {
-        load(arguments) == nil ? ExitCode.configuration : ExitCode.done
+        guard let configuration = load(arguments) else { return ExitCode.configuration }
+        print(TakeoverAnswer(configuration.spec).text, terminator: "")
+        return ExitCode.done
     }
 
     private static func supervise(_ arguments: Arguments) -> Int32 {
+        // From the first moment: a stop that is asked for while we start must not end us alone, with the fleet left.
+        try? Signals.block(Supervisor.signals)
         guard let configuration = load(arguments) else { return ExitCode.configuration }
         do {
             let ending = try Daemon.run(configuration, path: arguments.configuration)

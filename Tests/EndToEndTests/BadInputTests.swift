@@ -27,13 +27,16 @@ extension EndToEnd {
                 after = ["nobody"]
                 [services.relative]
                 command = ["sleep"]
-                """)
+                """
+            )
             for words in [["--config", fleet.configuration], ["--config", fleet.configuration, "--check"]] {
                 let answer = try Command.run([Command.programs + "/eiderd"] + words, patience: .seconds(20))
                 #expect(answer.exitCode == 78)
                 let lines = answer.errors.split(separator: "\n")
                 #expect(lines.allSatisfy { $0.hasPrefix("eiderd: ") }, "\(answer.errors)")
-                for word in ["replicsa", "replicas", "sometimes", "startup.timeout", "nobody", "services.relative.command"] {
+                for word in [
+                    "replicsa", "replicas", "sometimes", "startup.timeout", "nobody", "services.relative.command",
+                ] {
                     #expect(answer.errors.contains(word), "\(word): \(answer.errors)")
                 }
                 let located = lines.count { $0.contains(fleet.configuration + ":") }
@@ -115,7 +118,10 @@ extension EndToEnd {
             // Its own output must be made before it becomes nobody's.
             let answer = try eiderd("--config", closed.configuration, as: nobody)
             #expect(answer.exitCode == 1)
-            #expect(answer.errors.hasPrefix("eiderd: cannot") && answer.errors.contains(closed.path), "\(answer.errors)")
+            #expect(
+                answer.errors.hasPrefix("eiderd: cannot") && answer.errors.contains(closed.path),
+                "\(answer.errors)"
+            )
             closed.checkNothingLeft()
         }
 
@@ -128,7 +134,8 @@ extension EndToEnd {
                 [services.lost]
                 command = ["/bin/sleep", "1"]
                 environment_files = ["DIR/none.env"]
-                """)
+                """
+            )
             let answer = try eiderd("--config", fleet.configuration, "--check")
             #expect(answer.exitCode == 78)
             for word in ["no-such-user-here", "/nonexistent/program", "none.env"] {
@@ -155,7 +162,9 @@ extension EndToEnd {
             var generator = Seeded(state: 7)
             var inputs = Self.garbage
             for _ in 0..<60 {
-                inputs.append((0..<Int(generator.next() % 600)).map { _ in UInt8(truncatingIfNeeded: generator.next()) })
+                inputs.append(
+                    (0..<Int(generator.next() % 600)).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
+                )
             }
             for input in inputs {
                 for connection in [try Connection(port: port), try Connection(path: fleet.socket)] {
@@ -179,7 +188,8 @@ extension EndToEnd {
                 command = ["WORKER", "--no-listen"]
                 type = "notify"
                 liveness.watchdog = "2s"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let pid = try fleet.pids()
             let stranger = DatagramSender(path: fleet.path + "/run/notify")
@@ -190,7 +200,8 @@ extension EndToEnd {
                 let text: [UInt8]
                 switch generator.next() % 4 {
                 case 0: text = Array("READY=1\nSTATUS=I am worker/0\nMAINPID=1".utf8)
-                case 1: text = (0..<Int(generator.next() % 500)).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
+                case 1:
+                    text = (0..<Int(generator.next() % 500)).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
                 case 2: text = Array(repeating: 0x41, count: 6_000)
                 default: text = Array("STOPPING=1".utf8)
                 }
@@ -220,7 +231,8 @@ extension EndToEnd {
                 type = "notify"
                 replicas = 4
                 liveness.watchdog = "2s"
-                """)
+                """
+            )
             try File.write(
                 """
                 import os, socket
@@ -231,7 +243,9 @@ extension EndToEnd {
                 while True:
                     n += 1
                     s.send(b"STATUS=number %d\\nX_EIDER_IN_FLIGHT=%d" % (n, n))
-                """, to: fleet.path + "/flood.py")
+                """,
+                to: fleet.path + "/flood.py"
+            )
             try fleet.startAndWait()
             let watch = Stopwatch()
             var slowest = 0.0
@@ -246,8 +260,9 @@ extension EndToEnd {
             #expect(try fleet.control("restart", "worker").exitCode == 0)
             let dropped = try fleet.metric("eider_notify_dropped_total{reason=\"flood\"}") ?? 0
             report(
-                "during a notify flood: slowest answer \(rounded(slowest)) s, restart of four \(rounded(restarting.seconds)) s, "
-                    + "\(Int(dropped)) messages folded")
+                "during a notify flood: slowest answer \(rounded(slowest)) s, restart of four "
+                    + "\(rounded(restarting.seconds)) s, \(Int(dropped)) messages folded"
+            )
             #expect(slowest < 1)
             #expect(restarting.seconds < 5)
             let inFlight = try fleet.instance("flood/0").in_flight ?? 0

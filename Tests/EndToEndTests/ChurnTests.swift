@@ -38,7 +38,8 @@ extension EndToEnd {
                 [services.still]
                 command = ["/bin/sleep", "1000"]
                 type = "simple"
-                """)
+                """
+            )
             try fleet.start()
             let restarts = { (status: Status) in status.instances.reduce(0) { $0 + $1.restarts } }
             let watch = Stopwatch()
@@ -86,7 +87,8 @@ extension EndToEnd {
             fleet.stopAndCheck(.seconds(60))
             report(
                 "1,000 services were up after \(rounded(started)) s (debug build, with the test's own looking), "
-                    + "looked at in \(rounded(looked)) s, gone after \(rounded(stopping.seconds)) s, \(memory) KiB")
+                    + "looked at in \(rounded(looked)) s, gone after \(rounded(stopping.seconds)) s, \(memory) KiB"
+            )
         }
 
         /// Followers, half requests and the like that come and go with the daemon's clients.
@@ -96,7 +98,8 @@ extension EndToEnd {
                 [services.sleeper]
                 command = ["/bin/sleep", "1000"]
                 type = "simple"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let port = try fleet.healthPort()
             let before = Processes.descriptors(fleet.daemon)

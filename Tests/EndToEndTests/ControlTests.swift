@@ -90,7 +90,8 @@ extension EndToEnd {
                 startup.timeout = "400ms"
                 [defaults.restart]
                 backoff_initial = "20s"
-                """)
+                """
+            )
             try fleet.start()
             try fleet.wait("all have failed once") { $0.instances.allSatisfy { $0.restarts == 1 } }
             for (name, word) in [("broken", "exited with code 1"), ("missing", "/nonexistent"), ("late", "400ms")] {
@@ -118,10 +119,14 @@ extension EndToEnd {
             #expect(try fleet.control("logs", "sleeper").output.isEmpty)
             let follower = try Command.start(
                 [Command.programs + "/eiderctl", "--socket", fleet.socket, "logs", "-f", "-n", "1", "talker"],
-                output: fleet.path + "/follow.out", errors: fleet.path + "/follow.err")
+                output: fleet.path + "/follow.out",
+                errors: fleet.path + "/follow.err"
+            )
             let watcher = try Command.start(
                 [Command.programs + "/eiderctl", "--socket", fleet.socket, "--json", "events", "-f"],
-                output: fleet.path + "/events.out", errors: fleet.path + "/events.err")
+                output: fleet.path + "/events.out",
+                errors: fleet.path + "/events.err"
+            )
             let patience = Deadline(.seconds(10))
             let began = patience.wait { File.text(fleet.path + "/follow.out").contains("word 5") }
             let watching = patience.wait { File.text(fleet.path + "/events.out").contains("\"snapshot\"") }
@@ -150,7 +155,9 @@ extension EndToEnd {
             let before = try fleet.pids()
             for words in [["status"], ["stop", "sleeper"], ["upgrade"], ["logs"]] {
                 let answer = try Command.run(
-                    [Command.programs + "/eiderctl", "--socket", fleet.socket] + words, as: nobody)
+                    [Command.programs + "/eiderctl", "--socket", fleet.socket] + words,
+                    as: nobody
+                )
                 #expect(answer.exitCode == 77, "\(words): \(answer.output) \(answer.errors)")
                 #expect(answer.errors.hasPrefix("eiderctl: cannot"), "\(answer.errors)")
             }

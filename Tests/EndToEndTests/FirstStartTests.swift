@@ -170,7 +170,8 @@ extension EndToEnd {
                 backoff_jitter = 0.1
                 backoff_max = "1s"
                 stable_after = "60s"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let sibling = try #require(fleet.instance("sleeper/1").pid)
             for crash in 1...5 {
@@ -202,7 +203,8 @@ extension EndToEnd {
                 [services.sleeper.restart]
                 backoff_initial = "30s"
                 stable_after = "200ms"
-                """)
+                """
+            )
             try fleet.startAndWait()
             try fleet.wait(for: "sleeper/0", "stable") { ($0.uptime_seconds ?? 0) > 0.3 }
             let pid = try #require(fleet.instance("sleeper/0").pid)

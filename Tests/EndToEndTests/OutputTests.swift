@@ -14,7 +14,8 @@ extension EndToEnd {
                 type = "simple"
                 replicas = 2
                 restart.policy = "never"
-                """)
+                """
+            )
             try fleet.start()
             try fleet.wait("both have ended") { $0.instances.allSatisfy { $0.last_exit?.code == 5 } }
             let complete = Deadline(.seconds(5)).wait(every: 10_000) {
@@ -29,7 +30,10 @@ extension EndToEnd {
             }
             let lines = File.text(fleet.state + "/logs/talker.log").split(separator: "\n")
             #expect(written, "\(lines)")
-            #expect(lines.count { $0.contains(" talker/1 no newline") || $0.contains(" 1 no newline") } == 1, "\(lines)")
+            #expect(
+                lines.count { $0.contains(" talker/1 no newline") || $0.contains(" 1 no newline") } == 1,
+                "\(lines)"
+            )
             fleet.stopAndCheck()
         }
 
@@ -45,7 +49,8 @@ extension EndToEnd {
                 [services.quiet]
                 command = ["/bin/sleep", "1000"]
                 type = "simple"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let logs = fleet.state + "/logs/flood.log"
             let rotated = Deadline(.seconds(30)).wait(every: 20_000) {
@@ -61,7 +66,9 @@ extension EndToEnd {
             report("during a flood of output the slowest of 50 answers took \(rounded(slowest)) s")
             #expect(slowest < 1)
             #expect(!File.exists(logs + ".3"))
-            for name in [logs, logs + ".1", logs + ".2"] { #expect(File.size(name) < (1 << 20) + (256 << 10), "\(name)") }
+            for name in [logs, logs + ".1", logs + ".2"] {
+                #expect(File.size(name) < (1 << 20) + (256 << 10), "\(name)")
+            }
             let restarted = Stopwatch()
             #expect(try fleet.control("restart", "quiet").exitCode == 0)
             #expect(restarted.seconds < 3)
@@ -80,7 +87,8 @@ extension EndToEnd {
                 [services.ticker]
                 command = ["/bin/sh", "-c", "while :; do echo tick; sleep 0.02; done"]
                 type = "simple"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let path = fleet.state + "/logs/ticker.log"
             let patience = Deadline(.seconds(20))
@@ -102,7 +110,8 @@ extension EndToEnd {
                 command = ["WORKER", "--no-listen", "--log-flood", "20000"]
                 type = "notify"
                 liveness.watchdog = "5s"
-                """)
+                """
+            )
             mkdir(fleet.state, 0o755)
             let mounted = try Command.run(["/bin/mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", fleet.state])
             try #require(mounted.exitCode == 0, "\(mounted.errors)")

@@ -24,7 +24,8 @@ extension EndToEnd {
                 [services.migrate]
                 command = ["/bin/sh", "-c", "sleep 0.3; echo migrated"]
                 type = "oneshot"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let events = try fleet.events()
             let place = { (kind: String, name: String) throws -> UInt64 in
@@ -70,7 +71,8 @@ extension EndToEnd {
                 restart.policy = "on-failure"
                 [services.always]
                 command = ["/bin/true"]
-                """)
+                """
+            )
             try fleet.start()
             let status = try fleet.wait("the restless ones restart") { status in
                 ["failure-bad/0", "failure-signal/0", "always/0"].allSatisfy { (status[$0]?.restarts ?? 0) >= 3 }
@@ -104,7 +106,8 @@ extension EndToEnd {
                 type = "notify"
                 startup.timeout = "500ms"
                 stop.grace_period = "300ms"
-                """)
+                """
+            )
             try fleet.start()
             let never = try fleet.wait(for: "never/0", "is tried again") { $0.restarts >= 2 }
             #expect(never.last_exit?.cause == "startup-timeout")
@@ -132,7 +135,8 @@ extension EndToEnd {
                 [services.sound]
                 command = ["/bin/sleep", "1000"]
                 type = "simple"
-                """)
+                """
+            )
             try File.write("no program", to: fleet.path + "/text", mode: 0o755)
             chmod(fleet.path + "/text", 0o755)
             try fleet.start()
@@ -166,7 +170,9 @@ extension EndToEnd {
                 command = ["WORKER", "--no-listen", "--start-slowly", "150ms"]
                 type = "notify"
                 replicas = 9
-                """, ["limits": "concurrent_starts = 2"])
+                """,
+                ["limits": "concurrent_starts = 2"]
+            )
             try fleet.startAndWait()
             var starting = 0
             var most = 0
@@ -191,7 +197,8 @@ extension EndToEnd {
                 command = ["WORKER", "--no-listen"]
                 type = "notify"
                 liveness.watchdog = "600ms"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let pid = try #require(fleet.instance("hanging/0").pid)
             let late = try fleet.wait(for: "hanging/0", "is late") { $0.state == "degraded" }
@@ -207,7 +214,8 @@ extension EndToEnd {
         }
 
         @Test func placeholdersEnvironmentAndLimitsReachTheWorker() throws {
-            let script = "echo $EIDER_SERVICE $EIDER_INDEX $EIDER_NODE $PORT $COLOUR $TZ, $1; umask; ulimit -n; pwd; env | wc -l"
+            let script =
+                "echo $EIDER_SERVICE $EIDER_INDEX $EIDER_NODE $PORT $COLOUR $TZ, $1; umask; ulimit -n; pwd; env | wc -l"
             let fleet = try Fleet(
                 """
                 [services.printer]
@@ -220,13 +228,15 @@ extension EndToEnd {
                 working_directory = "DIR"
                 resources.nofile = 321
                 resources.oom_score_adjust = 400
-                """)
+                """
+            )
             try fleet.startAndWait()
             let lines = try #require(
                 Deadline(.seconds(5)).poll(every: 10_000) { () -> [String]? in
                     let lines = (try? fleet.output("printer/1").map(\.text)) ?? []
                     return lines.count >= 5 ? lines : nil
-                })
+                }
+            )
             #expect(lines[0] == "printer 1 test-host 23451 blue-1 , printer-1-test-host-23451")
             #expect(lines[1] == "0027")
             #expect(lines[2] == "321")

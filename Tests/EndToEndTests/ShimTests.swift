@@ -82,7 +82,8 @@ extension EndToEnd {
                 [services.sleeper]
                 command = ["/bin/sleep", "1000"]
                 type = "simple"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let pids = try fleet.pids()
             let second = try Command.run([Command.programs + "/eiderd", "--config", fleet.configuration])
@@ -105,7 +106,8 @@ extension EndToEnd {
                 [services.sleeper]
                 command = ["/bin/sleep", "1000"]
                 type = "simple"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let daemon = try #require(ProcessTable.entry(fleet.daemon))
             let shim = try #require(ProcessTable.entry(fleet.shim()))

@@ -22,7 +22,8 @@ extension EndToEnd {
                 [services.bystander]
                 command = ["WORKER", "--no-listen", "--fork", "2", "--fork-daemon"]
                 type = "notify"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let grown = Deadline(.seconds(10)).wait { Processes.ofFleet(fleet.path).count >= 3 + 4 }
             #expect(grown)
@@ -37,8 +38,6 @@ extension EndToEnd {
             #expect(try fleet.status()["bystander/0"]?.ready == true)
             report("stop of \(switches.joined(separator: " ")): \(rounded(seconds)) s")
             #expect(seconds < 5)
-            let again = try fleet.control("start", "tree")
-            #expect(again.exitCode == 0, "\(again.errors) \(fleet.log)")
             fleet.stopAndCheck()
         }
 
@@ -49,7 +48,8 @@ extension EndToEnd {
                 command = ["WORKER", "--no-listen", "--ignore-sigterm"]
                 type = "notify"
                 stop.grace_period = "700ms"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let watch = Stopwatch()
             #expect(try fleet.control("stop", "stubborn/0").exitCode == 0)
@@ -57,6 +57,27 @@ extension EndToEnd {
             let exit = try #require(fleet.instance("stubborn/0").last_exit)
             #expect(exit.signal == "SIGKILL")
             #expect(exit.cause == "operator")
+            fleet.stopAndCheck()
+        }
+
+        /// Whatever was done to end a tree must not reach the next one in its place.
+        @Test func whatWasKilledCanBeStartedAgain() throws {
+            let fleet = try Fleet(
+                """
+                [services.stubborn]
+                command = ["WORKER", "--no-listen", "--ignore-sigterm", "--fork", "1", "--fork-daemon"]
+                type = "notify"
+                stop.grace_period = "100ms"
+                """
+            )
+            try fleet.startAndWait()
+            for _ in 0..<3 {
+                #expect(try fleet.control("stop", "stubborn").exitCode == 0)
+                let started = try fleet.control("start", "stubborn")
+                #expect(started.exitCode == 0, "\(started.errors)")
+            }
+            #expect(try fleet.control("restart", "stubborn").exitCode == 0)
+            #expect(try fleet.instance("stubborn/0").restarts == 0)
             fleet.stopAndCheck()
         }
 
@@ -68,7 +89,8 @@ extension EndToEnd {
                 type = "simple"
                 stop.signal = "SIGUSR1"
                 stop.grace_period = "10s"
-                """)
+                """
+            )
             try fleet.startAndWait()
             let said = Deadline(.seconds(5)).wait(every: 10_000) { (try? fleet.output("trapper").isEmpty) == false }
             #expect(said)
@@ -144,7 +166,8 @@ extension EndToEnd {
                 [services.late]
                 command = ["/bin/sleep", "1000"]
                 after = ["slow"]
-                """)
+                """
+            )
             try fleet.start()
             let watch = Stopwatch()
             fleet.stopAndCheck()

@@ -91,7 +91,7 @@ extension EndToEnd {
 
         /// Kills and restarts the daemon while commands are on their way; the longest time without control, seconds.
         private func killAgainAndAgain(_ fleet: Fleet, _ times: Int) throws -> Double {
-            var generator = Seeded(state: 20261121)
+            var generator = Seeded.forTests()
             var slowest = 0.0
             var commands: [Int32] = []
             let verbs = [
@@ -102,7 +102,8 @@ extension EndToEnd {
                 let verb = verbs[Int(generator.next() % UInt64(verbs.count))]
                 let words = [Command.programs + "/eiderctl", "--socket", fleet.socket] + verb
                 commands.append(
-                    try Command.start(words, output: fleet.path + "/commands.out", errors: fleet.path + "/commands.err"))
+                    try Command.start(words, output: fleet.path + "/commands.out", errors: fleet.path + "/commands.err")
+                )
                 // At any instant: before, while and after the command is carried out.
                 usleep(useconds_t(generator.next() % 60_000))
                 fleet.killDaemon()
@@ -149,7 +150,59 @@ extension EndToEnd {
             let (numbers, count) = seen()
             let missing = (1...max(1, numbers.max() ?? 1)).filter { !numbers.contains($0) }
             #expect(complete, "missing \(missing.count): \(missing.prefix(20))")
-            report("\(numbers.count) lines over 100 deaths, \(count - numbers.count) of them twice, \(missing.count) lost")
+            report(
+                "\(numbers.count) lines over 100 deaths, \(count - numbers.count) of them twice, \(missing.count) lost"
+            )
+        }
+
+        /// Deaths while everything is being started, and while everything is being stopped.
+        @Test func killsDuringTheFirstStartAndTheLastStop() throws {
+            var generator = Seeded.forTests()
+            for _ in 0..<8 {
+                let fleet = try Fleet(
+                    """
+                    [services.base]
+                    command = ["WORKER", "--no-listen"]
+                    type = "notify"
+                    replicas = 6
+                    [services.prepare]
+                    command = ["/bin/sh", "-c", "echo prepared; sleep 0.05"]
+                    type = "oneshot"
+                    after = ["base"]
+                    [services.top]
+                    command = ["WORKER", "--no-listen"]
+                    type = "notify"
+                    replicas = 6
+                    after = ["prepare"]
+                    """,
+                    ["limits": "concurrent_starts = 3"]
+                )
+                try fleet.launch()
+                for _ in 0..<4 {
+                    usleep(useconds_t(generator.next() % 120_000))
+                    fleet.killDaemon()
+                    try fleet.launch()
+                }
+                try fleet.waitUntilReady()
+                let status = try fleet.status()
+                for instance in status.instances {
+                    #expect(instance.generation == 1 && instance.restarts == 0, "\(instance)")
+                }
+                #expect(File.text(fleet.state + "/logs/prepare.log").split(separator: "\n").count <= 1)
+                try checkTwins(fleet)
+                kill(fleet.daemon, SIGTERM)
+                usleep(useconds_t(generator.next() % 30_000))
+                fleet.killDaemon()
+                // Whether it had heard of the stop is open; if so, its successor goes on with it.
+                try fleet.launch()
+                let settled = Deadline(.seconds(10)).wait {
+                    (try? fleet.status()) != nil || !Processes.lives(fleet.daemon)
+                }
+                #expect(settled)
+                kill(fleet.daemon, SIGTERM)
+                #expect(fleet.ended() == 0, "\(fleet.log.suffix(2000))")
+                fleet.checkNothingLeft()
+            }
         }
 
         @Test func anUpgradeIsNotNoticedByAnybody() throws {
@@ -159,16 +212,20 @@ extension EndToEnd {
                 command = ["WORKER", "--no-listen"]
                 type = "notify"
                 replicas = 4
-                """)
+                """
+            )
             try fleet.startAndWait()
             let port = try fleet.healthPort()
             let before = try fleet.pids()
             let shim = try fleet.shim()
-            for round in 1...3 {
+            var total = 0
+            for round in 1...12 {
                 let began = try fleet.events().last?.sequence ?? 0
                 let upgrade = try Command.start(
                     [Command.programs + "/eiderctl", "--socket", fleet.socket, "upgrade"],
-                    output: fleet.path + "/upgrade.out", errors: fleet.path + "/upgrade.err")
+                    output: fleet.path + "/upgrade.out",
+                    errors: fleet.path + "/upgrade.err"
+                )
                 var code: Int32?
                 var answered = 0
                 var lost: [String] = []
@@ -182,12 +239,15 @@ extension EndToEnd {
                         lost.append("\(error)")
                     }
                     if code == nil, let end = ChildProcess.reap(upgrade) { code = end.status == .code(0) ? 0 : 1 }
-                    if code != nil, (try? fleet.events(after: began).contains { $0.kind == "listening" }) == true { break }
+                    if code != nil, (try? fleet.events(after: began).contains { $0.kind == "listening" }) == true {
+                        break
+                    }
                 }
                 #expect(code == 0, "\(File.text(fleet.path + "/upgrade.err"))")
                 // No connection is refused, and every request is answered.
                 #expect(lost.isEmpty)
-                report("upgrade \(round): \(answered) requests were answered in \(rounded(watch.seconds)) s")
+                total += answered
+                if round == 12 { report("12 upgrades: \(total) requests were answered meanwhile") }
             }
             #expect(Processes.daemons(fleet.path) == [fleet.daemon])
             #expect(try fleet.pids() == before)
@@ -202,7 +262,8 @@ extension EndToEnd {
                 [services.sleeper]
                 command = ["/bin/sleep", "1000"]
                 type = "simple"
-                """)
+                """
+            )
             let programs = fleet.path + "/bin"
             mkdir(programs, 0o755)
             for name in ["eiderd", "eider-shim"] {

@@ -104,7 +104,7 @@ public struct FleetMachine: Sendable, Equatable {
         case .shimLost:
             shimPresent = false
             markAllDirty()
-            turn.note(nil, "shim-lost", "the shim is gone: a new one is started, which ends what is left of the fleet")
+            turn.note(nil, "shim-lost", "the connection to the shim is lost: it is sought, and where it is gone a new one first ends what it left")
         case .started(let id, let generation, let pid, let at):
             update(id, generation, &turn) { $0.started(pid: pid, at: at, &$1) }
         case .startFailed(let id, let generation, let failure):

@@ -33,22 +33,34 @@ struct Command {
 
     /// Runs a program and waits for its end, for at most `patience`; then it is killed.
     static func run(
-        _ arguments: [String], environment: [String] = Command.environment,
-        as user: ServiceSpec.Credentials? = nil, patience: Duration = .seconds(60)
+        _ arguments: [String],
+        environment: [String] = Command.environment,
+        as user: ServiceSpec.Credentials? = nil,
+        patience: Duration = .seconds(60)
     ) throws -> Command {
         let directory = try TemporaryDirectory()
         let pid = try start(
-            arguments, environment: environment, as: user, output: directory.path + "/out",
-            errors: directory.path + "/err")
+            arguments,
+            environment: environment,
+            as: user,
+            output: directory.path + "/out",
+            errors: directory.path + "/err"
+        )
         let code = wait(pid, patience)
         return Command(
-            exitCode: code, output: File.text(directory.path + "/out"), errors: File.text(directory.path + "/err"))
+            exitCode: code,
+            output: File.text(directory.path + "/out"),
+            errors: File.text(directory.path + "/err")
+        )
     }
 
     /// Starts a program whose output goes to files, and answers its pid.
     static func start(
-        _ arguments: [String], environment: [String] = Command.environment,
-        as user: ServiceSpec.Credentials? = nil, output: String, errors: String
+        _ arguments: [String],
+        environment: [String] = Command.environment,
+        as user: ServiceSpec.Credentials? = nil,
+        output: String,
+        errors: String
     ) throws -> Int32 {
         let null = try FileDescriptors.open("/dev/null", flags: O_RDONLY)
         let flags = O_WRONLY | O_CREAT | O_APPEND
@@ -187,6 +199,12 @@ enum File {
 /// A generator that gives the same numbers again (SplitMix64).
 struct Seeded: RandomNumberGenerator {
     var state: UInt64
+
+    /// `EIDER_TEST_SEED` chooses other moments than the usual ones.
+    static func forTests() -> Seeded {
+        let seed = OwnProcess.environment("EIDER_TEST_SEED").flatMap { UInt64($0) } ?? 20_261_121
+        return Seeded(state: seed)
+    }
 
     mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15

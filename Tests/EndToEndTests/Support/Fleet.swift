@@ -71,8 +71,11 @@ final class Fleet {
     /// Starts the daemon and does not wait for anything.
     func launch(as user: ServiceSpec.Credentials? = nil) throws {
         daemon = try Command.start(
-            [programs + "/eiderd", "--config", configuration], as: user, output: path + "/daemon.out",
-            errors: path + "/daemon.log")
+            [programs + "/eiderd", "--config", configuration],
+            as: user,
+            output: path + "/daemon.out",
+            errors: path + "/daemon.log"
+        )
     }
 
     /// Starts the daemon, and waits until it answers.
@@ -99,7 +102,9 @@ final class Fleet {
     /// Waits until the status is as wanted.
     @discardableResult
     func wait(
-        _ what: String, within patience: Duration = .seconds(20), _ isMet: (Status) -> Bool
+        _ what: String,
+        within patience: Duration = .seconds(20),
+        _ isMet: (Status) -> Bool
     ) throws -> Status {
         var last: Status?
         let found = Deadline(patience).poll(every: 5_000) { () -> Status? in
@@ -114,7 +119,9 @@ final class Fleet {
     /// Waits until one instance is as wanted.
     @discardableResult
     func wait(
-        for name: String, _ what: String, within patience: Duration = .seconds(20),
+        for name: String,
+        _ what: String,
+        within patience: Duration = .seconds(20),
         _ isMet: (Status.Instance) -> Bool
     ) throws -> Status.Instance {
         let status = try wait("\(name) \(what)", within: patience) { $0[name].map(isMet) ?? false }
@@ -204,7 +211,10 @@ final class Fleet {
 
     /// Waits for an event whose kind and text fit.
     func event(
-        _ kind: String, _ text: String = "", of target: String? = nil, within patience: Duration = .seconds(20)
+        _ kind: String,
+        _ text: String = "",
+        of target: String? = nil,
+        within patience: Duration = .seconds(20)
     ) throws -> EventLine {
         let found = Deadline(patience).poll(every: 10_000) {
             (try? events(target))?.last { $0.kind == kind && (text.isEmpty || $0.text.contains(text)) }

@@ -11,7 +11,10 @@ enum Processes {
     static func commandLine(_ pid: Int32) -> String {
         ((try? SmallFile.read("/proc/\(pid)/cmdline")) ?? []).isEmpty
             ? ""
-            : String(decoding: ((try? SmallFile.read("/proc/\(pid)/cmdline")) ?? []).map { $0 == 0 ? 32 : $0 }, as: UTF8.self)
+            : String(
+                decoding: ((try? SmallFile.read("/proc/\(pid)/cmdline")) ?? []).map { $0 == 0 ? 32 : $0 },
+                as: UTF8.self
+            )
     }
 
     static func directory(_ pid: Int32) -> String {
