@@ -56,6 +56,13 @@ struct Query {
         return value
     }
 
+    /// Refuses two names for the same thing in one query.
+    func only(oneOf first: String, _ second: String) throws(ControlError) {
+        guard values(first).isEmpty || values(second).isEmpty else {
+            throw ControlError(.badRequest, "cannot take both \(first) and \(second); use one of them")
+        }
+    }
+
     /// Refuses parameters that nothing reads, so that a misspelt one is not ignored.
     func allow(only known: [String]) throws(ControlError) {
         for (name, _) in parameters where !known.contains(name) {

@@ -152,12 +152,14 @@ private struct Route {
     ) throws(ControlError) -> ControlRequest.Stream? {
         if rest.count > 2 { return nil }
         try only("GET")
-        try query.allow(only: ["lines", "follow", "after", "target"])
+        try query.allow(only: ["lines", "n", "follow", "after", "target"])
+        try query.only(oneOf: "lines", "n")
         let follow = try query.flag("follow", default: false)
         let past = follow ? pastOfFollower : RequestLimits.defaultLines
         let after = try query.single("after") == nil ? nil : query.number("after", in: 0...UInt64.max, default: 0)
         let lines = try query.number(
-            "lines",
+            // As the option: `-n`, or `--lines`.
+            query.values("n").isEmpty ? "lines" : "n",
             in: 0...RequestLimits.lines,
             default: after == nil ? past : RequestLimits.lines
         )
@@ -170,12 +172,12 @@ private struct Route {
         extra: [String]
     ) throws(ControlError) -> ControlRequest {
         if verb == "signal" {
-            try query.allow(only: ["signal", "wait"] + extra)
+            try query.allow(only: ["signal", "wait", "no_wait"] + extra)
             guard let target = targets.first else { throw noTarget }
-            return .command(.signal(target, try signal()), wait: try query.flag("wait", default: true))
+            return .command(.signal(target, try signal()), wait: try wait())
         }
-        try query.allow(only: ["reason", "wait"] + (verb == "restart" ? ["rolling"] : []) + extra)
-        let wait = try query.flag("wait", default: true)
+        try query.allow(only: ["reason", "wait", "no_wait"] + (verb == "restart" ? ["rolling"] : []) + extra)
+        let wait = try wait()
         let reason = try reason()
         switch verb {
         case "start": return .command(.start(targets, reason: reason), wait: wait)
@@ -226,6 +228,13 @@ private struct Route {
             throw ControlError(.badRequest, "cannot take more than \(RequestLimits.targets) targets at once")
         }
         return targets
+    }
+
+    /// `wait=false`, or `no_wait=true` as the option is called.
+    private func wait() throws(ControlError) -> Bool {
+        try query.only(oneOf: "wait", "no_wait")
+        let noWait = try query.flag("no_wait", default: false)
+        return try query.flag("wait", default: !noWait)
     }
 
     private func reason() throws(ControlError) -> String? {

@@ -65,9 +65,8 @@ public enum SmallDocuments {
         since: Int64,
         _ writer: inout JSONWriter
     ) {
-        let release = service.release.isEmpty ? "" : "@\(service.release)"
         let current = fleet.services.first { $0.name == service.name }?.breaker
-        writer.member("name", "service:\(service.name)\(release)")
+        writer.member("name", BreakerName.service(service))
         writer.member("kind", "service")
         writer.member("state", state(service.breaker.mode, current ?? "closed"))
         writer.member("since", Timestamp.rfc3339(since))

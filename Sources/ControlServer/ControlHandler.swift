@@ -183,11 +183,17 @@ final class ControlHandler: ChannelInboundHandler {
         case .stream(let feed, let follow): stream(feed, follow: follow, head, context)
         case .command(let command, let wait):
             service.responder.port.submit(command, by: caller, wait: wait) { result in
-                reply(Responder.answer(result, done: SmallDocuments.commanded(command, waited: wait)))
+                reply(
+                    Responder.answer(
+                        result,
+                        to: .command(command, wait: wait),
+                        done: SmallDocuments.commanded(command, waited: wait)
+                    )
+                )
             }
         case .upgrade:
             service.responder.port.upgrade(by: caller) { result in
-                reply(Responder.answer(result, done: SmallDocuments.upgraded()))
+                reply(Responder.answer(result, to: .upgrade, done: SmallDocuments.upgraded()))
             }
         }
     }

@@ -98,14 +98,28 @@ struct Responder: Sendable {
     }
 
     /// How the port's word is answered.
-    static func answer(_ result: OperationResult, done: [UInt8]) -> Result<[UInt8], ControlError> {
+    ///
+    /// - Parameter request: what was asked; stands after "cannot" where the word does not say it.
+    static func answer(
+        _ result: OperationResult,
+        to request: ControlRequest,
+        done: [UInt8]
+    ) -> Result<[UInt8], ControlError> {
         switch result {
         case .done: .success(done)
-        case .failed(let text): .failure(ControlError(.failed, text))
+        case .failed(let text): .failure(ControlError(.failed, whole(text, request)))
         case .unknownTarget(let text):
             .failure(ControlError(.unknownTarget, text.contains(" ") ? text : "cannot find \(text)"))
-        case .refused(let text): .failure(ControlError(.refused, text))
+        case .refused(let text): .failure(ControlError(.refused, whole(text, request)))
         }
+    }
+
+    /// What cannot be done, why, and what to do next, where the text is only the why.
+    private static func whole(_ text: String, _ request: ControlRequest) -> String {
+        if text.hasPrefix("cannot ") { return text }
+        let why = "cannot \(request.inWords): \(text)"
+        guard !text.contains(";"), let target = request.targets.first else { return why }
+        return "\(why); see eiderctl why \(target)"
     }
 
     private static func denied(_ caller: Caller, _ what: String, _ key: String) -> ControlError {

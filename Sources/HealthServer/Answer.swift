@@ -142,7 +142,7 @@ struct HeadFields: Hashable {
         text += "X-Eider-State: \(state.rawValue)\r\n"
         if allow { text += "Allow: GET, HEAD, OPTIONS\r\n" }
         if let retryAfter { text += "Retry-After: \(retryAfter)\r\n" }
-        if verdict == .warn { text += "X-Envoy-Degraded: true\r\n" }
+        if verdict == .warn || state == .degraded { text += "X-Envoy-Degraded: true\r\n" }
         if draining { text += "X-Envoy-Immediate-Health-Check-Fail: true\r\n" }
         return text
     }

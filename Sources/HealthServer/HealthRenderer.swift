@@ -56,11 +56,15 @@ struct HealthRenderer {
         _ pack: inout PackBuilder,
         _ heads: inout HeadCache
     ) -> AnswerPack.Entry {
-        var entry = json(.instance(instance), routing: true, tail: tail, &pack, &heads) { writer, verdict, nameLimit in
+        let after: AfterReason = { writer, _ in writer.member("instance", instance.id.index) }
+        var entry = json(.instance(instance), routing: true, tail: tail, after: after, &pack, &heads) {
+            writer,
+            verdict,
+            nameLimit in
             head(&writer, verdict)
             writer.member("service", instance.id.service.singleLine(bytes: nameLimit))
-            writer.member("instance", instance.id.index)
-            writer.member("ready", instance.ready)
+            writer.member("ready", instance.readyCount)
+            writer.member("desired", instance.desiredCount)
             writer.member("since", time(instance.since, snapshot))
         }
         entry.agent = pack.add(AgentRenderer.line(instance).utf8)
@@ -94,9 +98,15 @@ struct HealthRenderer {
             omitted(fleet.services.count, &writer)
         }
         let tail = pack.add(rendered)
-        let entry = json(.node(fleet.node), routing: true, tail: tail, &pack, &heads) { writer, verdict, nameLimit in
+        let name = fleet.node.name
+        let after: AfterReason = { writer, nameLimit in writer.member("node", name.singleLine(bytes: nameLimit)) }
+        let entry = json(.node(fleet.node), routing: true, tail: tail, after: after, &pack, &heads) {
+            writer,
+            verdict,
+            nameLimit in
             head(&writer, verdict)
-            writer.member("node", fleet.node.name.singleLine(bytes: nameLimit))
+            // The node's name stands where a service's would, so that one reader fits nodes, services and instances.
+            writer.member("service", name.singleLine(bytes: nameLimit))
             writer.member("ready", fleet.services.reduce(0) { $0 &+ $1.ready })
             writer.member("desired", fleet.services.reduce(0) { $0 &+ $1.desired })
             writer.member("since", time(fleet.node.since, snapshot))
@@ -180,7 +190,8 @@ struct HealthRenderer {
                     writer.object { writer in
                         writer.member("name", instance.id.description)
                         head(&writer, verdict)
-                        writer.member("ready", instance.ready)
+                        writer.member("ready", instance.readyCount)
+                        writer.member("desired", instance.desiredCount)
                         writer.member("since", time(instance.since, snapshot))
                         writer.member("reason", ifPresent: verdict.reason)
                         start = writer.bytes.count
@@ -222,6 +233,9 @@ struct HealthRenderer {
     /// Writes the members before the reason.
     private typealias Body = (_ writer: inout JSONWriter, _ verdict: Verdict, _ nameLimit: Int) -> Void
 
+    /// Writes the members after the reason.
+    private typealias AfterReason = (_ writer: inout JSONWriter, _ nameLimit: Int) -> Void
+
     /// What stands before a tail while it is rendered: a member, so that the tail begins with a comma.
     private static let tailOffset = "{\"\":0".utf8.count
 
@@ -242,6 +256,7 @@ struct HealthRenderer {
         _ verdict: Verdict,
         routing: Bool,
         tail: AnswerPack.Piece,
+        after: AfterReason = { _, _ in },
         _ pack: inout PackBuilder,
         _ heads: inout HeadCache,
         _ body: Body
@@ -251,8 +266,11 @@ struct HealthRenderer {
             writer.object { body(&$0, verdict, nameLimit) }
             return writer.bytes.dropLast()
         }
-        func end(_ verdict: Verdict) -> ArraySlice<UInt8> {
-            self.tail { $0.member("reason", ifPresent: verdict.reason) }
+        func end(_ verdict: Verdict, nameLimit: Int = .max) -> ArraySlice<UInt8> {
+            self.tail { writer in
+                writer.member("reason", ifPresent: verdict.reason)
+                after(&writer, nameLimit)
+            }
         }
         var short = verdict
         let whole = (begin(short), end(short))
@@ -266,7 +284,7 @@ struct HealthRenderer {
             } else {
                 nameLimit /= 2
             }
-            plain = (begin(short, nameLimit: nameLimit), end(short))
+            plain = (begin(short, nameLimit: nameLimit), end(short, nameLimit: nameLimit))
         }
         let head = heads.head(Self.head(verdict, HeadFields.json, routing: routing))
         var entry = AnswerPack.Entry(head: head, common: pack.addCommon(plain.0), end: pack.add(plain.1), tail: tail)

@@ -48,9 +48,10 @@ struct Verdict: Equatable {
         make(serves: instance.ready, instance.state, instance.reason)
     }
 
-    /// Does at least one instance live?
+    /// Does at least one instance live, or has one done its work, so that it need not?
     static func live(_ service: ServiceStatus) -> Verdict {
-        aspect(service, holds: service.instances.contains(where: \.live), otherwise: "no instance lives")
+        let holds = service.instances.contains { $0.live || $0.hasCompleted }
+        return aspect(service, holds: holds, otherwise: "no instance lives")
     }
 
     /// Has at least one instance become ready since it was last asked to start?
@@ -72,6 +73,17 @@ struct Verdict: Equatable {
     private static func aspect(_ service: ServiceStatus, holds: Bool, otherwise reason: String) -> Verdict {
         Verdict(status: holds ? .pass : .fail, state: service.state, reason: holds ? nil : reason)
     }
+}
+
+extension InstanceStatus {
+    /// A oneshot that ended with success: nothing else is ready without a process.
+    var hasCompleted: Bool { ready && state == .healthy && pid == nil }
+
+    /// `ready` as a count, as services have it: 0 or 1.
+    var readyCount: Int { ready ? 1 : 0 }
+
+    /// How many of it are wanted: 0 when an operator stopped it, else 1. A service's `desired` is the sum of these.
+    var desiredCount: Int { intentReason == nil ? 1 : 0 }
 }
 
 extension PublicState {

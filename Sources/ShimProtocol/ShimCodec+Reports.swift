@@ -3,7 +3,7 @@ import SupervisorCore
 extension ShimReport {
     private enum Tag: UInt8 {
         case welcome = 1
-        case held, record, memory, listed, started, startFailed, exited, treeGone, treeRemains, strays
+        case held, record, memory, listed, started, startFailed, exited, treeGone, treeRemains, strays, pong
     }
 
     /// The message as one frame.
@@ -33,6 +33,9 @@ extension ShimReport {
             writer.write(value)
         case .listed:
             writer.write(Tag.listed.rawValue)
+        case .pong(let number):
+            writer.write(Tag.pong.rawValue)
+            writer.write(number)
         case .strays(let count, let example):
             writer.write(Tag.strays.rawValue)
             writer.write(Int64(count))
@@ -97,6 +100,9 @@ extension ShimReport {
             self = .memory(key: key, value: Array(value))
         case .listed:
             self = .listed
+        case .pong:
+            guard let number = reader.read(UInt64.self) else { return nil }
+            self = .pong(number)
         case .strays:
             guard let count = reader.read(Int64.self), let example = reader.read(Int32.self) else { return nil }
             self = .strays(count: Int(clamping: count), example: example)

@@ -3,7 +3,7 @@ import SupervisorCore
 extension ShimRequest {
     private enum Tag: UInt8 {
         case hello = 1
-        case start, signal, endTree, release, remember, hold, letGo, exitWhenEmpty, adoptMain
+        case start, signal, endTree, release, remember, hold, letGo, exitWhenEmpty, adoptMain, ping
     }
 
     /// The message as one frame.
@@ -45,6 +45,9 @@ extension ShimRequest {
             writer.write(name)
         case .exitWhenEmpty:
             writer.write(Tag.exitWhenEmpty.rawValue)
+        case .ping(let number):
+            writer.write(Tag.ping.rawValue)
+            writer.write(number)
         case .adoptMain(let id, let generation, let pid):
             writer.write(Tag.adoptMain.rawValue)
             writer.write(id, generation)
@@ -83,6 +86,9 @@ extension ShimRequest {
             self = .letGo(name)
         case .exitWhenEmpty:
             self = .exitWhenEmpty
+        case .ping:
+            guard let number = reader.read(UInt64.self) else { return nil }
+            self = .ping(number)
         case .adoptMain:
             guard let (id, generation) = reader.readID(), let pid = reader.read(Int32.self) else { return nil }
             self = .adoptMain(id, generation, pid: pid)

@@ -108,6 +108,8 @@ public enum ShimRequest: Sendable, Equatable {
     case hold(HeldName)
     /// Close a held descriptor.
     case letGo(HeldName)
+    /// Show that you serve. Answered by `pong` with the same number.
+    case ping(UInt64)
     /// Exit as soon as no record is left.
     case exitWhenEmpty
 }
@@ -141,6 +143,7 @@ public enum ShimReport: Sendable, Equatable {
     case treeGone(InstanceID, Generation)
     /// Some of the tree could not be ended yet: how many, and the pid of one of them.
     case treeRemains(InstanceID, Generation, count: Int, example: Int32)
+    case pong(UInt64)
     /// Orphans were found that belong to no instance that is known; they are ended with the last tree.
     case strays(count: Int, example: Int32)
 }

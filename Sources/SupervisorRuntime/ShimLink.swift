@@ -42,6 +42,9 @@ final class ShimLink {
     /// Kept open until they were sent.
     private var attachedOwners: [SharedDescriptor] = []
     private var queue: [Outgoing] = []
+    private var queuedBytes = 0
+    /// Bytes that wait for a shim that does not read. Beyond, the connection counts as lost.
+    private static let mostQueuedBytes = 32 << 20
     private var watchesWritable = false
     private var closed = false
     /// Used again for every packet: most are a few dozen bytes, and room for the largest is not taken each time.
@@ -177,7 +180,9 @@ final class ShimLink {
 
     private func endPacket() {
         if builder.isEmpty { return }
-        queue.append(Outgoing(bytes: builder.take(), descriptors: attached, owners: attachedOwners))
+        let packet = Outgoing(bytes: builder.take(), descriptors: attached, owners: attachedOwners)
+        queuedBytes += packet.bytes.count
+        queue.append(packet)
         attached = []
         attachedOwners = []
     }
@@ -186,6 +191,7 @@ final class ShimLink {
     func flush() {
         endPacket()
         if !queue.isEmpty { drainQueue() }
+        if queuedBytes > Self.mostQueuedBytes { lose() }
     }
 
     private func drainQueue() {
@@ -194,6 +200,7 @@ final class ShimLink {
                 guard try Packet.send(packet.bytes, descriptors: packet.descriptors, on: socket.rawValue) else {
                     return watchWritable(true)
                 }
+                queuedBytes -= packet.bytes.count
                 queue.removeFirst()
             } catch {
                 return lose()
@@ -228,7 +235,7 @@ extension ShimListing {
         case .strays(let count, _): remainsEnded = count
         case .listed: return true
         // What happens while it lists is in the records already.
-        case .started, .startFailed, .exited, .treeGone, .treeRemains: break
+        case .started, .startFailed, .exited, .treeGone, .treeRemains, .pong: break
         }
         return false
     }

@@ -68,6 +68,28 @@ extension Supervisor {
         link?.flush()
     }
 
+    /// Socket files that somebody removed are made anew: without them no worker and no operator would reach us.
+    func renewSockets() {
+        do throws(SystemError) {
+            if notifySocket != nil, !FileKind.isSocket(configuration.notifySocketPath) {
+                if let old = notifySocket { reactor.unwatch(old.rawValue) }
+                try openNotifySocket()
+                link?.flush()
+                record(subject: nil, kind: "warning", "\(configuration.notifySocketPath) was removed, and was made anew")
+            }
+        } catch {
+            record(subject: nil, kind: "warning", "\(error)")
+        }
+        let path = configuration.spec.control.socket
+        guard listeners[HeldNames.control(path)] != nil, !FileKind.isSocket(path) else { return }
+        do throws(SupervisorError) {
+            controlRenewed(try controlListener())
+            record(subject: nil, kind: "warning", "\(path) was removed, and was made anew")
+        } catch {
+            record(subject: nil, kind: "warning", "\(error)")
+        }
+    }
+
     /// The workers' notify socket: the one that the shim holds, so that what workers said while no daemon lived is
     /// still in it.
     func openNotifySocket() throws(SystemError) {

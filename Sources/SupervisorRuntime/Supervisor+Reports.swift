@@ -29,6 +29,7 @@ extension Supervisor {
             receive(.treeGone(id, generation))
         case .treeRemains(let id, let generation, let count, let example):
             receive(.treeRemained(id, generation, count: count, example: example))
+        case .pong: shimAnswered()
         case .strays(let count, let example):
             record(
                 subject: nil,

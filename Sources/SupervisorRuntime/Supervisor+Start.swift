@@ -98,6 +98,8 @@ extension Supervisor {
         do {
             if machine.nodeStatus(at: MonotonicClock.now()).firstStartFinished { sayReady() }
             publish()
+            // A predecessor's stop may have been finished by what the shim told.
+            if let ending { return ending }
             startHeartbeat()
             try reactor.run()
         } catch {

@@ -1,4 +1,5 @@
 import LinuxPlatform
+import ShimProtocol
 import StatusBoard
 import SupervisorCore
 import SystemdBridge
@@ -12,6 +13,10 @@ struct SystemdState {
     var trimmed = false
     /// When the last round trip through the edges was asked for; nil when it has been answered.
     var askedEdgesAt: MonotonicInstant?
+    /// When the shim was asked whether it serves, and has not answered yet.
+    var shimAskedAt: MonotonicInstant?
+    var shimAnsweredAt: MonotonicInstant?
+    var shimIsSilent = false
 }
 
 // What systemd hears of us. Without systemd all of it does nothing.
@@ -58,11 +63,38 @@ extension Supervisor {
         board.beat(at: now, wallClockOffset: MonotonicClock.wallClockOffset())
         countFigures()
         trimOnce()
+        askShim(now)
+        renewSockets()
         if configuration.watchdogInterval != nil, systemd.askedEdgesAt == nil {
             systemd.askedEdgesAt = now
             askEdges()
         }
         reactor.schedule(at: now.advanced(by: Self.heartbeat)) { [unowned self] in beat() }
+    }
+
+    /// Asks the shim from time to time whether it serves. One that does not is shown: nothing can be started or ended.
+    private func askShim(_ now: MonotonicInstant) {
+        guard let link else { return systemd.shimAskedAt = nil }
+        if let asked = systemd.shimAskedAt {
+            if systemd.shimIsSilent || now.since(asked) < Self.shimPatience { return }
+            systemd.shimIsSilent = true
+            receive(.shimSilenceChanged(isSilent: true))
+        } else if systemd.shimAnsweredAt.map({ now.since($0) >= Self.shimPatience }) ?? true {
+            systemd.shimAskedAt = now
+            link.send(.ping(UInt64(bitPattern: now.nanoseconds)))
+            link.flush()
+        }
+    }
+
+    /// Both the pause between two questions and the time that an answer may take.
+    private static let shimPatience: Duration = .seconds(5)
+
+    func shimAnswered() {
+        systemd.shimAskedAt = nil
+        systemd.shimAnsweredAt = MonotonicClock.now()
+        if !systemd.shimIsSilent { return }
+        systemd.shimIsSilent = false
+        receive(.shimSilenceChanged(isSilent: false))
     }
 
     /// Once, when the first start is behind us: what only that needed is given back.

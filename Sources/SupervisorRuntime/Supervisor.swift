@@ -51,6 +51,8 @@ public final class Supervisor {
     var systemd = SystemdState()
     /// Asks the edges for a round trip; they answer by `SupervisorHandle.edgesAnswered`.
     public var askEdges: () -> Void = {}
+    /// Takes a control socket that replaces one whose file was removed, and owns it.
+    public var controlRenewed: (Int32) -> Void = { _ in }
     /// Why the loop ended; nil while it runs.
     var ending: Ending?
 

@@ -27,6 +27,7 @@ extension Shim {
             hold(name, descriptor)
         case .letGo(let name): held[name] = nil
         case .exitWhenEmpty: isEmptying = true
+        case .ping(let number): report(.pong(number))
         }
     }
 

@@ -7,12 +7,13 @@ import NIOPosix
 import StatusBoard
 import SupervisorCore
 import SupervisorRuntime
+import Synchronization
 
 /// Health and control: one event loop on a thread of its own, which reads the board and posts letters.
 struct Edges {
     private let group: MultiThreadedEventLoopGroup
     private let health: HealthServer
-    private let control: ControlServer
+    private let control: ControlServers
 
     /// The listening sockets. Had first: nothing of the fleet is started where one of them cannot be had.
     struct Listeners {
@@ -46,15 +47,19 @@ struct Edges {
             lookup: SystemAccounts(),
             ownUser: Accounts.ownUserID
         )
-        let control = try ControlServer.start(
-            listener: listeners.control,
-            board: supervisor.board,
-            port: supervisor.handle,
-            access: access,
-            version: Eiderd.version,
-            loop: loop,
-            clock: { MonotonicClock.now() }
-        ).wait()
+        let startControl = { [board = supervisor.board, port = supervisor.handle] (listener: Int32) in
+            ControlServer.start(
+                listener: listener,
+                board: board,
+                port: port,
+                access: access,
+                version: Eiderd.version,
+                loop: loop,
+                clock: { MonotonicClock.now() }
+            )
+        }
+        let control = ControlServers(try startControl(listeners.control).wait())
+        supervisor.controlRenewed = { listener in startControl(listener).whenSuccess { control.add($0) } }
         let handle = supervisor.handle
         supervisor.askEdges = { health.selfCheck().whenSuccess { if $0 { handle.edgesAnswered() } } }
         for address in health.boundAddresses {
@@ -67,8 +72,25 @@ struct Edges {
 
     /// Ends the edges: what was being answered has a moment to be sent.
     func stop() {
-        try? control.stop().wait()
+        control.stop()
         try? health.stop().wait()
         try? group.syncShutdownGracefully()
+    }
+}
+
+/// The control server, and those whose socket files were removed: whoever is connected to them stays so.
+private final class ControlServers: Sendable {
+    private let servers: Mutex<[ControlServer]>
+
+    init(_ first: ControlServer) {
+        servers = Mutex([first])
+    }
+
+    func add(_ server: ControlServer) {
+        servers.withLock { $0.append(server) }
+    }
+
+    func stop() {
+        for server in servers.withLock({ $0 }) { try? server.stop().wait() }
     }
 }

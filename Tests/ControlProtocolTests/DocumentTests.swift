@@ -214,6 +214,21 @@ struct DocumentTests {
         for code in ControlError.Code.allCases { #expect((400...503).contains(code.httpStatus)) }
     }
 
+    @Test func breakersAreNamedByRelease() {
+        func name(_ command: [String], release: String = "") -> String {
+            var service = ServiceSpec(name: "auth", command: command)
+            service.release = release
+            return BreakerName.service(service)
+        }
+        #expect(name(["/x"], release: "r7") == "service:auth@r7")
+        // A name that changes with the daemon's version would forget what the breaker knows.
+        #expect(name(["/usr/lib/game/auth", "--port", "{port}"]) == "service:auth@da5915fb1f7e")
+        #expect(name([]) == "service:auth@9ce48422e8d7")
+        let others = [["/x"], ["/x", ""], ["/x", "ab"], ["/x", "a", "b"], ["/xab"]].map { name($0) }
+        #expect(Set(others).count == others.count)
+        #expect(others.allSatisfy { $0.count == "service:auth@".count + 12 })
+    }
+
     @Test func timestamps() {
         #expect(Timestamp.rfc3339(0) == "1970-01-01T00:00:00.000Z")
         #expect(Timestamp.rfc3339(-1_000_000) == "1969-12-31T23:59:59.999Z")

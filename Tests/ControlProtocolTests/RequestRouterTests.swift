@@ -25,6 +25,13 @@ struct RequestRouterTests {
         ("GET", "/v1/why?target=auth%2F0", .why(first)),
         ("POST", "/v1/services/auth/0/start", .command(.start([first], reason: nil), wait: true)),
         ("POST", "/v1/services/auth/stop?wait=false", .command(.stop([auth], reason: nil), wait: false)),
+        ("POST", "/v1/services/auth/stop?no_wait=true", .command(.stop([auth], reason: nil), wait: false)),
+        ("POST", "/v1/services/auth/stop?no_wait", .command(.stop([auth], reason: nil), wait: false)),
+        ("POST", "/v1/start?target=auth&no_wait=false", .command(.start([auth], reason: nil), wait: true)),
+        (
+            "POST", "/v1/services/auth/0/signal?signal=HUP&no_wait=true",
+            .command(.signal(first, .hangup), wait: false)
+        ),
         ("POST", "/v1/services/auth/restart?reason=a+b%2Bc", .command(.restart([auth], reason: "a b+c"), wait: true)),
         ("POST", "/v1/services/auth/0/signal?signal=HUP", .command(.signal(first, .hangup), wait: true)),
         (
@@ -42,6 +49,8 @@ struct RequestRouterTests {
         ("GET", "/v1/logs/auth?follow=true", .logs(.init(target: auth, lines: 100, follow: true))),
         ("GET", "/v1/logs/auth/0?lines=0", .logs(.init(target: first, lines: 0))),
         ("GET", "/v1/services/auth/0/logs?lines=7", .logs(.init(target: first, lines: 7))),
+        ("GET", "/v1/logs/auth?n=7", .logs(.init(target: auth, lines: 7))),
+        ("GET", "/v1/events?n=5", .events(.init(target: nil, lines: 5))),
         ("GET", "/v1/logs?after=12", .logs(.init(target: nil, lines: 10_000, after: 12))),
         ("GET", "/v1/events", .events(.init(target: nil, lines: 100))),
         ("GET", "/v1/events?follow", .events(.init(target: nil, lines: 0, follow: true))),
@@ -80,6 +89,9 @@ struct RequestRouterTests {
         ("POST", "/v1/stop", .badRequest), ("POST", "/v1/stop?target=", .badRequest),
         ("POST", "/v1/services/auth/signal", .badRequest), ("POST", "/v1/services/auth/signal?signal=FOO", .badRequest),
         ("POST", "/v1/services/auth/stop?wiat=false", .badRequest),
+        ("POST", "/v1/services/auth/stop?wait=true&no_wait=true", .badRequest),
+        ("POST", "/v1/services/auth/stop?no_wait=maybe", .badRequest),
+        ("GET", "/v1/logs?n=-1", .badRequest), ("GET", "/v1/logs?n=1&lines=1", .badRequest),
         ("GET", "/v1/status?" + String(repeating: "x", count: 9_000), .tooLarge),
         ("POST", "/v1/stop?target=a&reason=" + String(repeating: "x", count: 1_025), .badRequest),
         ("POST", "/v1/stop?" + (0..<300).map { "target=s\($0)" }.joined(separator: "&"), .badRequest),

@@ -17,7 +17,7 @@ struct ControlServerTests {
         #expect(status.body.hasSuffix("}\n"))
         #expect(try harness.ask("GET", "/v1/version").body == #"{"program":"eiderd","version":"1.2.3"}"# + "\n")
         #expect(try harness.ask("GET", "/v1/services/auth/1/why").body.contains("exited with code 1"))
-        #expect(try harness.ask("GET", "/v1/breakers").body.contains(#""name":"service:auth","kind":"service""#))
+        #expect(try harness.ask("GET", "/v1/breakers").body.contains(#""name":"service:auth@"#))
         let stop = try harness.ask("POST", "/v1/services/auth/1/stop?reason=night%20work&wait=false")
         #expect(stop.status == 200)
         #expect(stop.body == #"{"result":"accepted","action":"stop","targets":["auth/1"]}"# + "\n")
@@ -62,6 +62,20 @@ struct ControlServerTests {
             let answer = try harness.ask("POST", "/v1/start?target=auth/1&target=event-bus")
             #expect(answer.status == status)
             #expect(answer.body.contains(#""code":"\#(code)""#))
+            #expect(answer.body.contains(#""message":"cannot "#))
+        }
+        let texts = [
+            ("auth/1 has no process to signal",
+             "cannot signal auth/1: auth/1 has no process to signal; see eiderctl why auth/1"),
+            ("the shim is being replaced; try again in a moment",
+             "cannot signal auth/1: the shim is being replaced; try again in a moment"),
+            ("cannot signal auth/1: it has no process; start it first",
+             "cannot signal auth/1: it has no process; start it first"),
+        ]
+        for (word, message) in texts {
+            harness.port.answer(.refused(word))
+            let answer = try harness.ask("POST", "/v1/services/auth/1/signal?signal=HUP")
+            #expect(answer.body.contains(#""message":"\#(message)""#))
         }
         try await harness.stop()
     }

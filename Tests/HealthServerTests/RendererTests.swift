@@ -23,7 +23,7 @@ struct RendererTests {
                 #expect(response["X-Eider-State"] == state.rawValue)
                 #expect(response["Content-Type"] == "application/health+json")
                 #expect((response["Retry-After"] != nil) == (code == 503))
-                #expect((response["X-Envoy-Degraded"] == "true") == (status == "warn"))
+                #expect((response["X-Envoy-Degraded"] == "true") == (status == "warn" || state == .degraded))
                 #expect((response["X-Envoy-Immediate-Health-Check-Fail"] == "true") == (state == .draining))
             }
         }
@@ -55,9 +55,64 @@ struct RendererTests {
         )
         #expect(
             try EmbeddedClient.get(service, "/health")?.body
-                == #"{"status":"pass","state":"healthy","node":"host-a","ready":1,"desired":2,"#
-                + #""since":"2025-11-21T08:00:00.000Z"}"#
+                == #"{"status":"pass","state":"healthy","service":"host-a","ready":1,"desired":2,"#
+                + #""since":"2025-11-21T08:00:00.000Z","node":"host-a"}"#
         )
+        #expect(
+            try EmbeddedClient.get(service, "/health/auth/0")?.body
+                == #"{"status":"pass","state":"healthy","service":"auth","ready":1,"desired":1,"#
+                + #""since":"2025-11-21T08:00:00.000Z","instance":0}"#
+        )
+        #expect(
+            try EmbeddedClient.get(service, "/health/auth/0?verbose")?.body
+                == #"{"status":"pass","state":"healthy","service":"auth","ready":1,"desired":1,"#
+                + #""since":"2025-11-21T08:00:00.000Z","instance":0,"live":true,"restarts":0}"#
+        )
+    }
+
+    @Test("an instance that an operator stopped is not wanted")
+    func stoppedInstance() throws {
+        var status = Fixture.service("auth", .healthy, ready: 1)
+        status.instances[1].state = .stopped
+        status.instances[1].reason = "by root: night work"
+        status.instances[1].intentReason = "stopped by root: night work"
+        let service = Fixture.health(Fixture.board([status]))
+        #expect(
+            try EmbeddedClient.get(service, "/health/auth/1")?.body
+                == #"{"status":"fail","state":"stopped","service":"auth","ready":0,"desired":0,"#
+                + #""since":"2025-11-21T08:00:00.000Z","reason":"by root: night work","instance":1}"#
+        )
+        let verbose = try #require(try EmbeddedClient.get(service, "/health/auth?verbose")?.body)
+        #expect(verbose.contains(#""name":"auth/0","status":"pass","state":"healthy","ready":1,"desired":1,"#))
+        #expect(verbose.contains(#""name":"auth/1","status":"fail","state":"stopped","ready":0,"desired":0,"#))
+    }
+
+    @Test("nothing of a completed oneshot has to live any more")
+    func completedOneshot() throws {
+        var status = Fixture.service("migrate", .healthy, ready: 1, desired: 1)
+        status.instances[0].live = false
+        status.instances[0].reason = "it has completed"
+        let service = Fixture.health(Fixture.board([status]))
+        for path in ["", "/live", "/ready", "/startup", "/0"] {
+            let response = try #require(try EmbeddedClient.get(service, "/health/migrate" + path))
+            #expect(response.code == 200, "\(path)")
+            #expect(response.body.hasPrefix(#"{"status":"pass","state":"healthy","#))
+        }
+        // One that has a process gives no such excuse.
+        status.instances[0].pid = 4711
+        let stalled = Fixture.health(Fixture.board([status]))
+        #expect(try EmbeddedClient.get(stalled, "/health/migrate/live")?.code == 503)
+    }
+
+    @Test("whatever says degraded says so to Envoy too")
+    func degradedEverywhere() throws {
+        let service = Fixture.health(Fixture.board(node: Fixture.node(.degraded, ready: true)))
+        for path in ["/", "/livez", "/readyz", "/healthz", "/startupz", "/health", "/metrics", "/nope"] {
+            let response = try #require(try EmbeddedClient.get(service, path))
+            #expect(response["X-Eider-State"] == "degraded", "\(path)")
+            #expect(response["X-Envoy-Degraded"] == "true", "\(path)")
+        }
+        #expect(try EmbeddedClient.get(service, "/health/auth")?["X-Envoy-Degraded"] == nil)
     }
 
     @Test("a reason of any length or content leaves the body below 512 bytes and well formed")

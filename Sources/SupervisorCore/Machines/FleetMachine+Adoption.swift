@@ -6,6 +6,7 @@ extension FleetMachine {
         let first = !adopted
         adopted = true
         shimPresent = true
+        shimSilent = false
         markAllDirty()
         if first { takeMemory(adoption, &turn) }
         // Before what follows from it.

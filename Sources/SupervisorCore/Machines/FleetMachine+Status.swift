@@ -114,6 +114,7 @@ extension FleetMachine {
         if let service = services.first(where: { $0.critical && !Self.isServing($0.publicState) }) {
             return (.unhealthy, "critical service \(service.name) is \(service.publicState.rawValue)")
         }
+        if shimSilent { return (.degraded, "the shim does not answer: nothing can be started or ended") }
         let troubled = services.filter { $0.publicState != .healthy && $0.publicState != .stopped }
         if let service = troubled.first {
             let more = troubled.count > 1 ? " and \(troubled.count - 1) more" : ""

@@ -34,6 +34,8 @@ public struct FleetMachine: Sendable, Equatable {
     var node = RememberedNode()
     var nodeState: PublicState = .starting
     var shimPresent = false
+    /// It is there, but it does not answer.
+    var shimSilent = false
     var adopted = false
     var operations: [Operation] = []
     var generator: SeededGenerator
@@ -125,6 +127,10 @@ public struct FleetMachine: Sendable, Equatable {
             timerFired(token, &turn)
         case .commanded(let operation, let command, let caller):
             carryOut(command, as: operation, by: caller, &turn)
+        case .shimSilenceChanged(let isSilent):
+            shimSilent = isSilent
+            let text = isSilent ? "does not answer: nothing can be started or ended now" : "answers again"
+            turn.note(nil, "shim-silence", "the shim \(text)")
         case .shutdownRequested(let by):
             beginShutdown(by: by, &turn)
         case .shutdownHastened:

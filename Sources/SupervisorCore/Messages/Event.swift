@@ -17,6 +17,8 @@ public enum Event: Sendable, Equatable {
     case notified(InstanceID, Generation, NotifyMessage)
     case timerFired(TimerToken)
     case commanded(OperationID, Command, by: String)
+    /// The shim has not answered for a while, or answers again: nothing can be started or ended meanwhile.
+    case shimSilenceChanged(isSilent: Bool)
     /// An orderly stop was asked for: SIGTERM, SIGINT, `systemctl stop`.
     case shutdownRequested(by: String)
     /// An end at once was asked for: SIGQUIT.

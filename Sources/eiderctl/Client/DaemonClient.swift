@@ -111,7 +111,7 @@ struct DaemonClient: Sendable {
             .unreachable,
             "unreachable",
             "cannot reach the daemon at \(socket): \(reason); is eiderd running?\n"
-                + "try systemctl status eider, or name its socket with --socket or EIDER_SOCKET"
+                + "try systemctl status eiderd, or name its socket with --socket or EIDER_SOCKET"
         )
     }
 

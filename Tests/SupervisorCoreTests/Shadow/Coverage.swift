@@ -93,6 +93,7 @@ struct Coverage {
         case .shimLost: hitAll(machine, .shimLost)
         case .shimConnected: if machine.adopted { hitAll(machine, .shimConnected) }
         case .shutdownRequested: hitAll(machine, .shutdown)
+        case .shimSilenceChanged: break
         case .shutdownHastened: hitAll(machine, .hastened)
         }
     }
