@@ -35,6 +35,10 @@ struct LogFeed {
     let reader: any LogReading
     private let target: Target?
     private var cursor: UInt64
+    /// Lines that memory no longer has, of the past that was asked for; what can be read of them is bounded.
+    private var older: ArraySlice<LogLine> = []
+    /// What is missing above this was lost by the reader; what is missing below, memory no longer had at the start.
+    private let start: UInt64
     /// For one who does not follow: the last line to give.
     private let end: UInt64
 
@@ -44,16 +48,27 @@ struct LogFeed {
         let newest = reader.tail(nil, limit: 1).last?.sequence ?? 0
         if let after = stream.after {
             cursor = after
-        } else if let first = stream.lines > 0 ? reader.tail(target, limit: stream.lines).first : nil {
-            // A line of before `newest` is always in; one of after it is taken in by following.
-            cursor = first.sequence > 0 ? first.sequence - 1 : 0
         } else {
-            cursor = newest
+            // A line of before `newest` is always in; one of after it is taken in by following.
+            let past = stream.lines > 0 ? reader.tail(target, limit: stream.lines) : []
+            let before = past.first.map { $0.sequence > 0 ? $0.sequence - 1 : 0 } ?? newest
+            if let kept = past.isEmpty ? nil : reader.lines(after: before, target, limit: 1).first {
+                older = past.prefix { $0.sequence < kept.sequence }
+                cursor = older.isEmpty ? before : kept.sequence - 1
+            } else {
+                older = past[...]
+                cursor = max(newest, past.last?.sequence ?? 0)
+            }
         }
+        start = stream.after ?? newest
         end = stream.follow ? .max : newest
     }
 
     mutating func next(_ limit: Int) -> [UInt8]? {
+        if !older.isEmpty {
+            defer { older = older.dropFirst(limit) }
+            return older.prefix(limit).flatMap(StreamLine.log)
+        }
         guard cursor < end else { return nil }
         let newest = reader.tail(nil, limit: 1).last?.sequence ?? 0
         guard newest > cursor else { return nil }
@@ -70,8 +85,9 @@ struct LogFeed {
     private mutating func gap(before lines: [LogLine]) -> [UInt8] {
         // For one target the others' lines are gaps, too; what tells is the oldest line of all.
         let oldest = target == nil ? lines.first : reader.lines(after: cursor, nil, limit: 1).first
-        guard let oldest, oldest.sequence > cursor &+ 1, cursor > 0 else { return [] }
-        let count = oldest.sequence - cursor - 1
+        let known = max(cursor, start)
+        guard let oldest, known > 0, oldest.sequence > known, oldest.sequence - known > 1 else { return [] }
+        let count = oldest.sequence - known - 1
         return StreamLine.dropped(count, of: target == nil ? nil : "host")
     }
 }

@@ -109,20 +109,3 @@ public enum FileSystem {
         try SystemError.check(clinux_write(file.rawValue, bytes, bytes.count), "write to", path)
     }
 }
-
-/// Memory that is a file: it outlives this process, however it ends.
-public struct SharedMapping: ~Copyable {
-    public let bytes: UnsafeMutableRawBufferPointer
-
-    /// Maps the first `size` bytes of the file, which is made, or grown with zeros, where needed.
-    public init(path: String, size: Int, mode: UInt32 = 0o600) throws(SystemError) {
-        // O_RDWR | O_CREAT
-        let file = try FileDescriptors.open(path, flags: 0o102, mode: mode)
-        try SystemError.check(clinux_truncate(file.rawValue, Int64(size)), "set the size of", path)
-        var address: UnsafeMutableRawPointer?
-        try SystemError.check(clinux_map_shared(file.rawValue, size, &address), "map", path)
-        bytes = UnsafeMutableRawBufferPointer(start: address, count: address == nil ? 0 : size)
-    }
-
-    deinit { _ = clinux_unmap(bytes.baseAddress, bytes.count) }
-}

@@ -1,8 +1,9 @@
 import Glibc
 import LinuxPlatform
+import ShimProtocol
 import SupervisorCore
 
-/// Finds the shim of this runtime directory, or starts one where nobody else does.
+/// Finds the shim of this fleet, at its socket file or by the fleet's abstract name, or starts one where nobody else does.
 struct ShimLauncher {
     /// The shim's program, beside the daemon's own.
     let program: String
@@ -34,13 +35,13 @@ struct ShimLauncher {
     func connect(reactor: Reactor) throws(Failure) -> (link: ShimLink, listing: ShimListing, startedPid: Int32?) {
         let deadline = MonotonicClock.now().advanced(by: Self.patience)
         var started: Int32?
+        // The file may have been deleted, or be in another runtime directory, while the shim lives.
+        var asksByName = true
         while true {
-            do throws(ShimLink.Failure) {
-                let (link, listing) = try ShimLink.connect(path: socketPath, reactor: reactor)
-                return (link, listing, started)
-            } catch {
-                guard case .system(let system) = error, Self.meansAbsent(system.errno) else { throw .link(error) }
+            for path in [socketPath] + (asksByName ? namesOfShims() : []) {
+                if let found = try open(path, reactor) { return (found.link, found.listing, started) }
             }
+            asksByName = false
             if started == nil, !isExternal {
                 started = try start()
             } else if let pid = started, let exit = ChildProcess.reap(pid) {
@@ -54,6 +55,33 @@ struct ShimLauncher {
             }
             // Milliseconds: the shim is about to listen, and there is nothing else to do before it does.
             usleep(500)
+        }
+    }
+
+    /// Nil when nobody listens there.
+    private func open(_ path: String, _ reactor: Reactor) throws(Failure) -> (link: ShimLink, listing: ShimListing)? {
+        do throws(ShimLink.Failure) {
+            return try ShimLink.connect(path: path, reactor: reactor)
+        } catch {
+            guard case .system(let system) = error, Self.meansAbsent(system.errno) else { throw .link(error) }
+            return nil
+        }
+    }
+
+    /// Abstract names of this fleet at which a shim listens. Anybody can take such a name, a worker too: those count
+    /// that are served by somebody who may command us.
+    private func namesOfShims() -> [String] {
+        let directory = FileSystem.absolute(stateDirectory)
+        let tokens = FleetToken.candidates(
+            kept: SmallFile.text(FleetToken.path(in: directory), limit: 64),
+            directory: directory,
+            namespace: FileIdentity(path: "/proc/self/ns/pid")?.inode ?? 0
+        )
+        return tokens.map(\.socketName).filter { name in
+            guard let probe = try? UnixSocket.connect(.sequentialPacket, path: name, nonblocking: true),
+                let peer = try? UnixSocket.peer(of: probe.rawValue)
+            else { return false }
+            return peer.uid == 0 || peer.uid == Accounts.ownUserID
         }
     }
 

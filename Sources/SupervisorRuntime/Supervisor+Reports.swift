@@ -103,11 +103,12 @@ extension Supervisor {
     }
 
     /// Makes sure that the shim holds the pipe which becomes the instance's standard output, over all its runs.
-    func holdPipe(of id: InstanceID, logs: ServiceSpec.Logs) {
+    func holdPipe(of id: InstanceID, _ service: ServiceSpec) {
         guard !pipesHeld.contains(id), let link else { return }
         do throws(SystemError) {
             let (reader, writer) = try FileDescriptors.pipe()
-            guard collect(id, reader, logs) else { return }
+            OutputPipe.prepare(writer.rawValue, owner: service.credentials)
+            guard collect(id, reader, service.logs) else { return }
             link.send(hold: HeldNames.outputReader(id), reader)
             link.send(hold: HeldNames.outputWriter(id), writer)
             pipesHeld.insert(id)

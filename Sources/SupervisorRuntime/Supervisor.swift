@@ -145,7 +145,7 @@ public final class Supervisor {
 
     private func spawn(_ id: InstanceID, _ generation: Generation) {
         guard let service = service(id.service) else { return }
-        holdPipe(of: id, logs: service.logs)
+        holdPipe(of: id, service)
         guard let link else { return }
         do throws(EnvironmentFiles.Problem) {
             let request = try launches.request(service, index: id.index, generation: generation)

@@ -1,4 +1,5 @@
 import LinuxPlatform
+import ShimProtocol
 import SupervisorCore
 
 /// What a former shim left behind when it was killed: found by its groups, its ledger, the mark in the environment,
@@ -12,20 +13,22 @@ struct Remains {
 
     private static let patienceMilliseconds: Int64 = 10_000
 
-    private let fleet: FleetToken
+    private let fleets: [FleetToken]
     private let ledger: Ledger
     private var groups: [Cgroup] = []
     private let excluded: Set<Int32>
 
-    init(fleet: FleetToken, ledger: Ledger, base: Cgroup?, noteIn directory: String) {
-        self.fleet = fleet
+    init(fleets: [FleetToken], ledger: Ledger, base: Cgroup?, notesIn directories: [String]) {
+        self.fleets = fleets
         self.ledger = ledger
-        if let base { groups.append(base) }
+        var paths: Set<String> = []
+        if let base, paths.insert(base.path).inserted { groups.append(base) }
         // Where the former shim had its groups, if that is elsewhere. The name says that they are this fleet's.
-        if let path = SmallFile.text(directory + "/shim.cgroup", limit: 4096), path.hasPrefix("/"),
-            path.hasSuffix("/eider-\(fleet)"), path != base?.path, !path.contains("/../"),
-            FileKind.isDirectory(path)
-        {
+        for directory in directories {
+            guard let path = SmallFile.text(directory + "/shim.cgroup", limit: 4096), path.hasPrefix("/"),
+                fleets.contains(where: { path.hasSuffix("/eider-\($0)") }), !path.contains("/../"),
+                FileKind.isDirectory(path), paths.insert(path).inserted
+            else { continue }
             groups.append(Cgroup(path: path))
         }
         excluded = Self.ownLine()
@@ -64,17 +67,16 @@ struct Remains {
             for part in group.subtree() { found.formUnion((try? part.processes()) ?? []) }
         }
         guard let forest = try? ProcessForest.read() else { return found.subtracting(excluded) }
-        let prefix = "\(fleet):"
-        var known: [Int32: Ledger.Entry] = [:]
-        for entry in ledger.entries() { known[entry.pid] = entry }
+        let prefixes = fleets.map { "\($0):" }
+        var known: [Int32: [Ledger.Entry]] = [:]
+        for entry in ledger.former { known[entry.pid, default: []].append(entry) }
         for entry in forest.entries.values where !entry.isDead {
             let pid = entry.pid
-            // A tick of the clock that start times are counted in, and one more.
-            if let line = known[pid], entry.startMilliseconds >= line.earliest &- 20,
-                entry.startMilliseconds <= line.latest &+ 20
-            {
+            if known[pid, default: []].contains(where: { $0.includes(startMilliseconds: entry.startMilliseconds) }) {
                 found.insert(pid)
-            } else if ProcessTable.variable(FleetToken.variable, of: pid)?.hasPrefix(prefix) == true {
+            } else if let mark = ProcessTable.variable(FleetToken.variable, of: pid),
+                prefixes.contains(where: mark.hasPrefix)
+            {
                 found.insert(pid)
             }
         }

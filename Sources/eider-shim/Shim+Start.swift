@@ -94,7 +94,8 @@ extension Shim {
             let limit = start.limits[index]
             guard limit.resource == OwnProcess.descriptorLimitResource, limit.hard > hard else { continue }
             warnings.append(
-                "cannot allow \(id) \(limit.hard) open descriptors: this host's limit is \(hard), which it gets")
+                "cannot allow \(id) \(limit.hard) open descriptors: this host's limit is \(hard), which it gets"
+            )
             start.limits[index].soft = min(limit.soft, hard)
             start.limits[index].hard = hard
         }

@@ -7,7 +7,7 @@ import SupervisorCore
 final class Shim {
     private enum Token: UInt64 {
         case signals = 1
-        case listener, connection
+        case fileListener, nameListener, connection
     }
 
     /// Tokens from here on are pids of main processes that workers have named.
@@ -19,8 +19,7 @@ final class Shim {
 
     let setup: Setup
     private var events: EventQueue
-    private let listener: Descriptor
-    private let socketPath: String
+    private let listeners: Listeners
     private var connection: Connection?
     private var watchesWritable = false
 
@@ -49,12 +48,11 @@ final class Shim {
     }
 
     init(_ setup: Setup) throws(SystemError) {
-        socketPath = setup.runtimeDirectory + "/shim.sock"
         events = try EventQueue()
         try events.add(setup.signals.rawValue, token: Token.signals.rawValue)
-        listener = try UnixSocket.listen(.sequentialPacket, path: socketPath, mode: 0o600)
-        try events.add(listener.rawValue, token: Token.listener.rawValue)
+        listeners = try Listeners(setup)
         self.setup = setup
+        watchListeners()
     }
 
     /// Serves until nothing is left to do; the value is the exit code.
@@ -67,7 +65,8 @@ final class Shim {
             for event in ready {
                 switch Token(rawValue: event.token) {
                 case .connection: receive()
-                case .listener: accept()
+                case .fileListener: accept(byName: false)
+                case .nameListener: accept(byName: true)
                 case .signals: break
                 case nil: adoptedEnded(Int32(truncatingIfNeeded: event.token &- Self.firstPidToken))
                 }
@@ -108,11 +107,13 @@ final class Shim {
         var next = nextTreeCheck
         if let stop, !stop.hasKilled { next = min(next ?? stop.killAt, stop.killAt) }
         if let nextFlush { next = min(next ?? nextFlush, nextFlush) }
+        if let resumesAt = listeners.resumesAt { next = min(next ?? resumesAt, resumesAt) }
         return next.map { $0.since(MonotonicClock.now()).clampedNanoseconds }
     }
 
     private func runTimers() {
         if let stop, !stop.hasKilled, stop.killAt <= MonotonicClock.now() { killAll() }
+        if connection == nil, let due = listeners.resumesAt, due <= MonotonicClock.now() { watchListeners() }
         guard let due = nextTreeCheck, due <= MonotonicClock.now() else { return }
         checkTrees()
     }
@@ -152,16 +153,22 @@ final class Shim {
         return setup.remains
     }
 
-    private func accept() {
-        guard connection == nil, let socket = (try? UnixSocket.accept(listener.rawValue)) ?? nil else { return }
-        guard let peer = try? UnixSocket.peer(of: socket.rawValue), peer.uid == 0 || peer.uid == Accounts.ownUserID
-        else { return }
+    private func watchListeners() {
+        listeners.watch(events, file: Token.fileListener.rawValue, name: Token.nameListener.rawValue)
+    }
+
+    private func accept(byName: Bool) {
+        guard connection == nil else { return }
+        guard let socket = listeners.accept(byName: byName, events) else {
+            setup.spare.refill()
+            return
+        }
         try? UnixSocket.setBuffers(socket.rawValue, send: 1 << 20, receive: 1 << 20)
         let number = socket.rawValue
         let accepted = Connection(socket)
         guard (try? events.add(number, token: Token.connection.rawValue)) != nil else { return }
         // The next daemon waits in the queue until all that this one said has been obeyed.
-        events.remove(listener.rawValue)
+        listeners.stopWatching(events)
         watchesWritable = false
         connection = accepted
     }
@@ -207,12 +214,7 @@ final class Shim {
         }
         events.remove(connection.socket.rawValue)
         self.connection = nil
-        do throws(SystemError) {
-            try events.add(listener.rawValue, token: Token.listener.rawValue)
-        } catch {
-            // Only for want of memory; what runs goes on running, and SIGTERM still stops it.
-            StandardError.line("eider-shim: cannot listen any more: \(error)")
-        }
+        watchListeners()
     }
 
     func flush() {
@@ -235,9 +237,9 @@ final class Shim {
     private func finish() {
         flush()
         endOrphans()
-        FileSystem.remove(socketPath)
+        listeners.close()
         setup.ledger.deleteFile()
         if case .cgroup(let containment) = setup.containment { containment.removeAll() }
-        FileSystem.remove(setup.runtimeDirectory + "/shim.cgroup")
+        for directory in setup.place.directories { FileSystem.remove(directory + "/shim.cgroup") }
     }
 }

@@ -15,45 +15,51 @@ enum Program {
     /// - Returns: the exit code.
     static func run(_ arguments: [String]) -> Int32 {
         let arguments = ArgumentOrder.optionsLast(arguments)
+        if let problem = Usage.problem(with: arguments) { return report(problem) }
         var command: any ParsableCommand
         do {
             command = try Root.parseAsRoot(arguments)
         } catch {
-            return report(parsing: error)
+            return report(parsing: error, arguments)
         }
         do {
             try command.run()
             return 0
         } catch let failure as Failure {
             if (command as? any Verb)?.global.json == true { Output.line(JSONText.error(failure)) }
-            Output.error(failure.lines)
-            return failure.exitCode.rawValue
+            return report(failure)
         } catch {
-            return report(parsing: error)
+            return report(parsing: error, arguments)
         }
     }
 
+    private static func report(_ failure: Failure) -> Int32 {
+        Output.error(failure.lines)
+        return failure.exitCode.rawValue
+    }
+
     /// What the argument parser has to say: help and the like on standard output, errors in our form.
-    private static func report(parsing error: any Error) -> Int32 {
+    private static func report(parsing error: any Error, _ arguments: [String]) -> Int32 {
         if Root.exitCode(for: error) == .success {
             let text = Root.fullMessage(for: error)
             if !text.isEmpty { Output.line(text) }
             return 0
         }
-        Output.error(usage(Root.message(for: error)).lines)
-        return Failure.ExitCode.usage.rawValue
-    }
-
-    /// The parser's message as our errors are.
-    static func usage(_ message: String) -> Failure {
-        let text = message.isEmpty ? "cannot understand the arguments" : message
-        return Failure(.usage, "usage", "\(text)\nsee eiderctl --help, or eiderctl help VERB")
+        return report(Usage.failure(parsing: Root.message(for: error), arguments))
     }
 }
 
 /// Global options may stand before the verb: `eiderctl --json status`. The parser wants them after it.
 enum ArgumentOrder {
     static func optionsLast(_ arguments: [String]) -> [String] {
+        let (moved, rest) = split(arguments)
+        guard !moved.isEmpty, let verb = rest.first, !verb.hasPrefix("-") else { return arguments }
+        let end = rest.firstIndex(of: "--") ?? rest.endIndex
+        return rest[..<end] + moved + rest[end...]
+    }
+
+    /// The global options at the beginning, and what comes after them.
+    static func split(_ arguments: [String]) -> (options: [String], rest: ArraySlice<String>) {
         var moved: [String] = []
         var rest = arguments[...]
         scan: while let next = rest.first {
@@ -70,8 +76,6 @@ enum ArgumentOrder {
             default: break scan
             }
         }
-        guard !moved.isEmpty, let verb = rest.first, !verb.hasPrefix("-") else { return arguments }
-        let end = rest.firstIndex(of: "--") ?? rest.endIndex
-        return rest[..<end] + moved + rest[end...]
+        return (moved, rest)
     }
 }

@@ -54,13 +54,21 @@ enum Daemon {
         return ending
     }
 
-    /// One daemon per state directory. A daemon that is just dying is waited for, briefly.
+    /// One daemon per state directory. A daemon that is just dying is waited for, briefly. On a file system that became
+    /// read-only a lock that is missing cannot be made: the directory is locked then, and the shim takes one daemon only.
     private static func lockState(_ directory: String) throws -> FileLock {
         let deadline = MonotonicClock.now().advanced(by: .seconds(1))
+        var isReadOnly = false
         while true {
             do throws(FileLock.Refusal) {
+                if isReadOnly { return try FileLock(directory: directory) }
                 return try FileLock(path: directory + "/eiderd.lock")
             } catch {
+                if !isReadOnly, case .failed(let problem) = error, problem.errno == EROFS {
+                    isReadOnly = true
+                    DaemonLog().logNow(.warning, "\(problem); the directory is locked instead")
+                    continue
+                }
                 guard case .held(let pid, _) = error else { throw error }
                 if MonotonicClock.now() >= deadline {
                     throw StartError(

@@ -65,12 +65,18 @@ struct ControlServerTests {
             #expect(answer.body.contains(#""message":"cannot "#))
         }
         let texts = [
-            ("auth/1 has no process to signal",
-             "cannot signal auth/1: auth/1 has no process to signal; see eiderctl why auth/1"),
-            ("the shim is being replaced; try again in a moment",
-             "cannot signal auth/1: the shim is being replaced; try again in a moment"),
-            ("cannot signal auth/1: it has no process; start it first",
-             "cannot signal auth/1: it has no process; start it first"),
+            (
+                "auth/1 has no process to signal",
+                "cannot signal auth/1: auth/1 has no process to signal; see eiderctl why auth/1"
+            ),
+            (
+                "the shim is being replaced; try again in a moment",
+                "cannot signal auth/1: the shim is being replaced; try again in a moment"
+            ),
+            (
+                "cannot signal auth/1: it has no process; start it first",
+                "cannot signal auth/1: it has no process; start it first"
+            ),
         ]
         for (word, message) in texts {
             harness.port.answer(.refused(word))

@@ -108,17 +108,24 @@ final class FakeRing<Element: Sendable>: Sendable {
 
 final class FakeLogs: LogReading {
     let ring: FakeRing<LogLine>
+    /// What only the files have: lines of before the ring, which `tail` gives and `lines` does not.
+    private let files = Mutex<[LogLine]>([])
 
     init(capacity: Int) {
         ring = FakeRing(capacity: capacity)
+    }
+
+    func said(_ text: String, sequence: UInt64, _ instance: InstanceID = InstanceID(service: "auth", index: 0)) {
+        let line = LogLine(sequence: sequence, instance: instance, wallClock: Fixture.wallClock, text: text)
+        files.withLock { $0.append(line) }
     }
 
     func say(_ text: String, _ instance: InstanceID = InstanceID(service: "auth", index: 0), count: Int = 1) {
         ring.append(count) { LogLine(sequence: $0, instance: instance, wallClock: Fixture.wallClock, text: text) }
     }
 
-    private func matching(_ target: Target?) -> [LogLine] {
-        ring.elements.filter { line in
+    private func matching(_ target: Target?, _ lines: [LogLine]) -> [LogLine] {
+        lines.filter { line in
             switch target {
             case nil: true
             case .service(let name)?: line.instance.service == name
@@ -127,10 +134,12 @@ final class FakeLogs: LogReading {
         }
     }
 
-    func tail(_ target: Target?, limit: Int) -> [LogLine] { Array(matching(target).suffix(limit)) }
+    func tail(_ target: Target?, limit: Int) -> [LogLine] {
+        Array(matching(target, files.withLock { $0 } + ring.elements).suffix(limit))
+    }
 
     func lines(after sequence: UInt64, _ target: Target?, limit: Int) -> [LogLine] {
-        Array(matching(target).filter { $0.sequence > sequence }.prefix(limit))
+        Array(matching(target, ring.elements).filter { $0.sequence > sequence }.prefix(limit))
     }
 
     func observe(_ wake: @escaping @Sendable () -> Void) -> @Sendable () -> Void { ring.observe(wake) }

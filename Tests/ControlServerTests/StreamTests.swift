@@ -36,6 +36,36 @@ struct StreamTests {
         try await harness.stop()
     }
 
+    @Test func givesWhatOnlyTheFilesHave() async throws {
+        let harness = try await Harness()
+        let ring = harness.port.ring
+        // As after an upgrade: the daemon's own memory begins with a few lines of another service.
+        ring.say("gone", count: 1_000)
+        ring.say("other", InstanceID(service: "event-bus", index: 0), count: 1_000)
+        for number in 1...40 { ring.said("old \(number)", sequence: UInt64(number)) }
+        let texts = { (body: String) in body.split(separator: "\n").map(String.init) }
+        let all = texts(try harness.ask("GET", "/v1/logs/auth").body)
+        #expect(all.count == 40)
+        #expect(all.first?.contains(#""text":"old 1""#) == true && all.last?.contains(#""text":"old 40""#) == true)
+        ring.say("new")
+        let mixed = texts(try harness.ask("GET", "/v1/logs/auth?lines=3").body)
+        #expect(mixed.map { $0.contains("old") } == [true, true, false])
+        // Nothing was left out because of the reader.
+        for uri in ["/v1/logs?lines=1020", "/v1/logs/auth", "/v1/logs/event-bus", "/v1/logs/event-bus?lines=2000"] {
+            #expect(try !harness.ask("GET", uri).body.contains("dropped"), "\(uri)")
+        }
+        let client = try follow(harness, "/v1/logs/auth?follow=true&lines=2")
+        var followed = try client.readChunk()
+        if texts(followed).count < 2 { followed += try client.readChunk() }
+        #expect(texts(followed).count == 2 && !followed.contains("dropped"))
+        #expect(followed.contains("old 40") && followed.contains("new"))
+        ring.say("newer")
+        #expect(try client.readChunk().contains("newer"))
+        // One who goes on from where it was is told what it missed.
+        #expect(try harness.ask("GET", "/v1/logs?after=5").body.hasPrefix(#"{"dropped":"#))
+        try await harness.stop()
+    }
+
     @Test func followsLogs() async throws {
         let harness = try await Harness()
         harness.port.ring.say("before")

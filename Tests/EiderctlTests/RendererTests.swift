@@ -158,10 +158,18 @@ struct RendererTests {
 
     @Test func streams() {
         let plain = LineRenderer(onTerminal: false)
-        let log = #"{"sequence":1,"at":"2026-11-21T08:13:44.120Z","instance":"auth/0","text":"a\u001b[2Jb"}"#
-        #expect(plain.log(log) == "2026-11-21T08:13:44Z auth/0 a\u{1B}[2Jb\n")
-        #expect(LineRenderer(onTerminal: true).log(log) == "2026-11-21T08:13:44Z auth/0 a?[2Jb\n")
-        #expect(plain.log(#"{"dropped":7}"#) == "-- 7 lines left out: this reader was too slow --\n")
+        let log = #"{"sequence":1,"at":"2026-11-21T08:13:44.120Z","instance":"auth/0","text":"a\u001b[2J\tb\u0000"}"#
+        // What is piped ends on a terminal as well: only the tab, which programs split by, is kept then.
+        #expect(plain.log(log) == "2026-11-21T08:13:44Z auth/0 a?[2J\tb?\n")
+        #expect(LineRenderer(onTerminal: true).log(log) == "2026-11-21T08:13:44Z auth/0 a?[2J    b?\n")
+        #expect(plain.log(#"{"dropped":7}"#) == nil && plain.event(#"{"dropped":7}"#) == nil)
+        #expect(
+            LineRenderer.loss(#"{"dropped":7}"#)
+                == "cannot show 7 lines: they left the daemon's memory before they could be taken; "
+                + "the log files may have them"
+        )
+        #expect(LineRenderer.loss(#"{"dropped":7,"of":"host"}"#)?.hasPrefix("cannot show up to 7 lines: ") == true)
+        #expect(LineRenderer.loss(#"{"text":"{\"dropped\":7}"}"#) == nil)
         #expect(plain.log("nonsense") == nil)
         #expect(
             plain.event(#"{"sequence":1,"at":"2026-11-21T08:13:44.120Z","kind":"ready","text":"auth/0 is ready"}"#)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Testing
 
 @testable import eiderctl
@@ -66,8 +67,7 @@ struct WordsTests {
 
     @Test func errorsCarryTheProgramsName() {
         #expect(
-            Program.usage("a\nb").lines
-                == "eiderctl: a\neiderctl: b\neiderctl: see eiderctl --help, or eiderctl help VERB\n"
+            Failure(.usage, "usage", "cannot a\nb").lines == "eiderctl: cannot a\neiderctl: b\n"
         )
         #expect(Failure(status: 403, name: "n", message: "m").exitCode == .notPermitted)
         #expect(Failure(status: 501, name: "n", message: "m").exitCode == .failed)
@@ -80,6 +80,33 @@ struct WordsTests {
         }
         let failure = DaemonClient(socket: "/x").unreachable(Disconnected())
         #expect(failure.lines.hasPrefix("eiderctl: cannot reach the daemon at /x: it closed the connection"))
+        #expect(failure.lines.contains("systemctl status eiderd,"))
+    }
+
+    /// As after the death of a daemon whose listening socket is kept for its successor: connections are taken by the
+    /// kernel, and nobody answers.
+    @Test func aSocketThatNobodyServesIs69Soon() throws {
+        let path = "/tmp/eiderctl-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
+        let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
+        defer {
+            close(descriptor)
+            unlink(path)
+        }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let bound = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        try #require(bound == 0 && listen(descriptor, 8) == 0)
+        #expect(DaemonClient.answerTime <= .seconds(5))
+        let client = DaemonClient(socket: path, patience: .milliseconds(50))
+        let failure = try #require(throws: Failure.self) { try client.stream("/v1/logs") { _ in } }
+        #expect(failure.exitCode == .unreachable)
+        #expect(failure.message.hasPrefix("cannot get an answer from the daemon at \(path) within 50ms: "))
+        #expect(failure.message.contains("systemctl status eiderd"))
     }
 
     @Test func addresses() {

@@ -33,7 +33,6 @@ extension EndToEnd {
             }
             #expect(try place("ready", "bottom/0") < place("started", "middle/0"))
             #expect(try place("ready", "middle/0") < place("started", "top/0"))
-            #expect(try place("ready", "middle/1") < place("started", "top/0"))
             #expect(try place("exited", "migrate/0") < place("started", "top/0"))
             let migrate = try fleet.instance("migrate/0")
             #expect(migrate.state == "healthy" && migrate.pid == nil && migrate.restarts == 0)

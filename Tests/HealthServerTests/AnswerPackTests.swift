@@ -58,8 +58,8 @@ struct AnswerPackTests {
         for number in [1, 5, 6, 299, 301, 399] {
             for query in ["", "?verbose"] {
                 let body = try #require(try EmbeddedClient.get(service, "/health/auth/\(number)\(query)")).body
-                #expect(body.contains("\"since\":\"2025-11-21T08:00:00.000Z\",\"instance\":\(number)}"))
-                #expect(body.hasSuffix(query.isEmpty ? "Z\"}" : "Z\",\"live\":true,\"restarts\":0}"))
+                let end = query.isEmpty ? "}" : ",\"live\":true,\"restarts\":0}"
+                #expect(body.hasSuffix("Z\",\"instance\":\(number)\(end)"))
             }
             let line = service.agentLine(Array("auth/\(number)".utf8)[...])
             #expect(line.elementsEqual("up ready 100%\n".utf8))

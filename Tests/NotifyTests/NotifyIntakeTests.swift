@@ -5,6 +5,17 @@ import Testing
 
 @testable import SupervisorRuntime
 
+extension NotifyIntake {
+    /// Whoever speaks is a main process.
+    fileprivate mutating func drain(
+        budget: Int = Limits.budget,
+        now: MonotonicInstant,
+        deliver: Delivery
+    ) -> Outcome {
+        drain(budget: budget, now: now, admit: { _, _ in .main }, deliver: deliver)
+    }
+}
+
 /// A notify socket in the abstract namespace, and one who speaks to it.
 private final class Sockets {
     let receiver: Int32
@@ -274,81 +285,94 @@ private func at(_ milliseconds: Int64) -> MonotonicInstant {
         }
         #expect(intake.dropped[.flood] == 10)
     }
-}
 
-@Suite struct SenderIdentityTests {
-    private let auth = InstanceID(service: "auth", index: 0)
-    private let chat = InstanceID(service: "chat", index: 3)
-
-    @Test func knowsMainProcessesAndTheirDescendants() throws {
-        var identity = SenderIdentity(containment: .session)
-        let mains: SenderIdentity.Mains = [getppid(): (auth, 7), 4_000_000: (chat, 1)]
-        let main = identity.resolve(getppid(), mains: mains, now: at(0))
-        #expect(main?.0 == auth)
-        #expect(main?.1 == 7)
-        let child = identity.resolve(getpid(), mains: mains, now: at(0))
-        #expect(child?.0 == auth)
-        #expect(child?.1 == 7)
-        #expect(identity.isInTree(getpid(), of: auth, mains: mains))
-        #expect(!identity.isInTree(getpid(), of: chat, mains: mains))
-        #expect(!identity.isInTree(4_000_001, of: auth, mains: mains))
-        #expect(!identity.isInTree(-1, of: auth, mains: mains))
-    }
-
-    @Test func knowsTheSession() {
-        var identity = SenderIdentity(containment: .session)
-        let session = getsid(0)
-        guard session != getpid() else { return }
-        #expect(identity.resolve(getpid(), mains: [session: (chat, 2)], now: at(0))?.0 == chat)
-    }
-
-    @Test func answersAreKeptForAMoment() {
-        var identity = SenderIdentity(containment: .session)
-        #expect(identity.resolve(getpid(), mains: [:], now: at(0)) == nil)
-        let mains: SenderIdentity.Mains = [getppid(): (auth, 7)]
-        // That it belongs to nobody is believed for two seconds.
-        #expect(identity.resolve(getpid(), mains: mains, now: at(1999)) == nil)
-        #expect(identity.resolve(getpid(), mains: mains, now: at(2001))?.0 == auth)
-        #expect(identity.resolve(getpid(), mains: [4_000_000: (auth, 8)], now: at(2002))?.1 == 8)
-        // Its instance has no process any more.
-        #expect(identity.resolve(getpid(), mains: [:], now: at(2003)) == nil)
-        #expect(identity.resolve(0, mains: mains, now: at(0)) == nil)
-    }
-
-    @Test func readsCgroups() {
-        let root = "/sys/fs/cgroup/system.slice/eider.service/eider-5f3a"
-        func instance(_ text: String) -> InstanceID? { SenderIdentity.instance(inCgroups: text, root: root) }
-        let path = "/system.slice/eider.service/eider-5f3a"
-        #expect(instance("0::\(path)/chat@3\n") == chat)
-        #expect(instance("4:memory:/x\n0::\(path)/chat@3/inner/x@9\n") == chat)
-        #expect(instance("0::/eider-5f3a/a@b@12\n") == InstanceID(service: "a@b", index: 12))
-        for text in [
-            "", "0::/", "0::\(path)", "0::\(path)/chat", "0::\(path)/chat@", "0::\(path)/@3", "0::\(path)/chat@-1",
-            "0::\(path)/chat@03", "0::/other/chat@3", "1:name=systemd:\(path)/chat@3",
-        ] {
-            #expect(instance(text) == nil, "\(text)")
+    @Test func whoIsRefusedIsCountedAndNotRemembered() throws {
+        let sockets = try Sockets()
+        var intake = NotifyIntake(descriptor: sockets.receiver)
+        var asked = 0
+        for _ in 0..<3 { _ = sockets.send("READY=1") }
+        let outcome = intake.drain(now: at(0)) { pid, uid in
+            asked += 1
+            #expect(pid == getpid())
+            #expect(uid == getuid())
+            return .refused(asked < 3 ? .unknownSender : .tooManySenders)
+        } deliver: { _, _, _ in
+            Issue.record("delivered")
+            return true
         }
-        #expect(SenderIdentity.instance(inCgroups: "0::/x", root: "/") == nil)
+        #expect(outcome == NotifyIntake.Outcome(received: 3, more: false, errno: nil))
+        // Nothing is remembered of it, so that each message is asked for.
+        #expect(asked == 3)
+        #expect(intake.dropped == [.unknownSender: 2, .tooManySenders: 1])
+        #expect(intake.nextDeadline == nil)
+        #expect(sockets.isEmpty)
+        // It is heard once it belongs to an instance.
+        _ = sockets.send("READY=1")
+        #expect(drain(&intake, at(0)).map(\.ready) == [true])
     }
 
-    @Test func readsProcStat() {
-        let text = "4711 (a) b (c)) S 12 4711 99 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 1 1"
-        #expect(
-            SenderIdentity.stat(text: text) == SenderIdentity.Stat(parent: 12, session: 99, startTime: 123_456)
-        )
-        #expect(SenderIdentity.stat(text: "") == nil)
-        #expect(SenderIdentity.stat(text: "1 (x) S 1 2") == nil)
-    }
-
-    @Test func aStormOfStrangersIsNotLookedUp() {
-        // Each look-up of a process that is there costs a token; those that are not there cost nothing.
-        var identity = SenderIdentity(containment: .session)
-        let mains: SenderIdentity.Mains = [getppid(): (auth, 7)]
-        for number in 0..<SenderIdentity.Limits.burst {
-            _ = identity.resolve(getpid(), mains: [:], now: at(Int64(number) * 0))
-            identity.forgetAnswers()
+    @Test func whoIsInTheTableIsNotAskedForUntilItIsRefused() throws {
+        let sockets = try Sockets()
+        var intake = NotifyIntake(descriptor: sockets.receiver)
+        var asked = 0
+        var isHeard = true
+        for round in 0..<6 {
+            _ = sockets.send("READY=1")
+            isHeard = round < 3
+            _ = intake.drain(now: at(0)) { _, _ in
+                asked += 1
+                return isHeard ? .relative : .refused(.unknownSender)
+            } deliver: { _, _, _ in
+                isHeard
+            }
         }
-        #expect(identity.resolve(getpid(), mains: mains, now: at(0)) == nil)
-        #expect(identity.resolve(getpid(), mains: mains, now: at(100))?.0 == auth)
+        // Once at first, and for the two after the delivery that was refused.
+        #expect(asked == 3)
+        #expect(intake.dropped == [.unknownSender: 3])
+    }
+
+    @Test func aRefusedSendersDescriptorsAreClosed() throws {
+        let sockets = try Sockets()
+        var intake = NotifyIntake(descriptor: sockets.receiver)
+        var ends: [Int32] = [-1, -1]
+        #expect(clinux_pipe(&ends, false) >= 0)
+        defer { _ = clinux_close(ends[0]) }
+        _ = sockets.send("BARRIER=1", descriptors: [ends[1]])
+        _ = clinux_close(ends[1])
+        _ = intake.drain(now: at(0), admit: { _, _ in .refused(.unknownSender) }, deliver: { _, _, _ in true })
+        var entry = pollfd(fd: ends[0], events: 0, revents: 0)
+        #expect(poll(&entry, 1, 0) == 1 && entry.revents & Int16(POLLHUP) != 0)
+    }
+
+    @Test func aFullTableForgetsTheOldestButNoMainProcess() throws {
+        let sockets = try Sockets()
+        var intake = NotifyIntake(descriptor: sockets.receiver)
+        intake.capacity = 2
+        var asked: [Int32] = []
+        var heard: [Int32] = []
+        func drainAll(_ milliseconds: Int64) {
+            _ = intake.drain(now: at(milliseconds)) { pid, _ in
+                asked.append(pid)
+                return pid == getpid() ? .main : .relative
+            } deliver: { pid, _, _ in
+                heard.append(pid)
+                return true
+            }
+        }
+        _ = sockets.send("READY=1")
+        drainAll(0)
+        var others: [Int32] = []
+        for number in 1...3 as ClosedRange<Int64> {
+            others.append(try sockets.sendFromAnother("READY=1"))
+            drainAll(number)
+        }
+        #expect(heard == [getpid()] + others)
+        #expect(asked == heard)
+        // The main process is the oldest of all and has kept its place.
+        _ = sockets.send("READY=1")
+        drainAll(4)
+        #expect(asked.count == 4)
+        #expect(heard.count == 5)
+        #expect(intake.dropped.isEmpty)
     }
 }

@@ -142,7 +142,7 @@ struct ShimLifeTests {
             return
         }
         let text = try read(errors.read.rawValue) { $0.hasSuffix("\n") }
-        #expect(text.hasPrefix("eider-shim: cannot start: another shim (process \(shim.pid))"), "\(text)")
+        #expect(text.hasPrefix("eider-shim: cannot start: another shim (process \(shim.pid), runtime"), "\(text)")
         #expect(text.filter { $0 == "\n" }.count == 1)
         var status: ExitStatus?
         _ = eventually {

@@ -30,9 +30,10 @@ extension FleetMachine {
             return
         }
         if operations.count >= CoreLimits.operations {
-            let text = "\(CoreLimits.operations) commands are waiting already; try again when some are done"
-            turn.act(.finishOperation(operation, .refused(text)))
-            return
+            // Nobody may be kept from commanding by those who only wait, or have gone: the oldest waits no longer.
+            let oldest = operations.removeFirst()
+            let text = "it goes on, but is no longer waited for: \(CoreLimits.operations) newer commands are waiting"
+            turn.act(.finishOperation(oldest.id, .failed(text)))
         }
         switch command {
         case .start(let targets, let reason):

@@ -9,6 +9,9 @@ public import SupervisorCore
 /// so that a daemon killed in between loses none. Its successor may be given the message once more. Who says more than
 /// `Limits.perSecond` is heard every `Limits.floodPause`; then his messages are folded into one.
 ///
+/// Who may be heard is asked before anything is remembered: strangers have no place in the table of senders, and all
+/// that their messages cost is to take them out of the socket.
+///
 /// Descriptors that come with a message are never accepted; the kernel closes them when the message is taken out of
 /// the socket. That answers a `BARRIER=1`: all messages before it have been delivered by then.
 public struct NotifyIntake: Sendable {
@@ -21,7 +24,7 @@ public struct NotifyIntake: Sendable {
         public static let burst = 400
         /// Shortest time between two deliveries to a sender above that.
         public static let floodPause: Duration = .milliseconds(100)
-        /// Senders that are remembered at once.
+        /// Senders that are remembered at once, main processes not counted: the fleet bounds those.
         public static let senders = 4096
         /// A sender that was silent for this long is forgotten.
         public static let idle: Duration = .seconds(10)
@@ -36,8 +39,18 @@ public struct NotifyIntake: Sendable {
         case oversize
         /// The kernel named no sender, or one that belongs to no instance.
         case unknownSender = "unknown-sender"
-        /// Too many senders at once.
+        /// Too many senders at once: nobody had the time to find out to whom this one belongs.
         case tooManySenders = "too-many-senders"
+    }
+
+    /// What a process is to the fleet.
+    public enum Standing: Sendable, Equatable {
+        /// The main process of an instance. It never loses its place to another sender.
+        case main
+        /// Another process of an instance.
+        case relative
+        /// Not heard, for this reason.
+        case refused(DropReason)
     }
 
     /// What one turn did.
@@ -52,6 +65,7 @@ public struct NotifyIntake: Sendable {
 
     fileprivate struct Sender: Sendable {
         var uid: UInt32
+        var isMain: Bool
         /// Messages that are delivered without a pause.
         var tokens = Double(Limits.burst)
         var refilled: MonotonicInstant
@@ -62,6 +76,9 @@ public struct NotifyIntake: Sendable {
         var isEntitled = false
         var heard: MonotonicInstant
     }
+
+    /// Is asked for the standing of a process that is not in the table. The kernel vouches for `pid` and `uid`.
+    public typealias Admission = (_ pid: Int32, _ uid: UInt32) -> Standing
 
     /// Is given a message of the process `pid`, which the kernel vouches for. False: it belongs to no instance.
     public typealias Delivery = (_ pid: Int32, _ uid: UInt32, _ message: NotifyMessage) -> Bool
@@ -75,17 +92,26 @@ public struct NotifyIntake: Sendable {
 
     /// The datagram socket. It is not owned.
     public let descriptor: Int32
+    /// The users that workers run as.
+    public let users: WorkerUsers
     /// Messages that were not delivered, by reason, since the daemon began.
     public private(set) var dropped: [DropReason: UInt64] = [:]
     private var senders: [Int32: Sender] = [:]
+    /// Those in the table that are no main processes.
+    private var relatives = 0
+    /// How many of those there may be; tests do with fewer.
+    var capacity = Limits.senders
     /// Senders with something pending, the first that spoke first.
     private var waiting: [Int32] = []
     private var swept: MonotonicInstant?
     private var buffer = [UInt8](repeating: 0, count: NotifyMessage.Limits.datagramBytes + 1)
 
-    /// - Parameter descriptor: a bound datagram socket; credentials are switched on.
-    public init(descriptor: Int32) {
+    /// - Parameters:
+    ///   - descriptor: a bound datagram socket; credentials are switched on.
+    ///   - users: kept for the one who is asked for a sender's standing.
+    public init(descriptor: Int32, users: WorkerUsers = WorkerUsers([])) {
         self.descriptor = descriptor
+        self.users = users
         _ = clinux_pass_credentials(descriptor)
     }
 
@@ -105,6 +131,7 @@ public struct NotifyIntake: Sendable {
     public mutating func drain(
         budget: Int = Limits.budget,
         now: MonotonicInstant,
+        admit: Admission,
         deliver: Delivery
     ) -> Outcome {
         var outcome = Outcome()
@@ -120,7 +147,11 @@ public struct NotifyIntake: Sendable {
                 break loop
             case .unusable(let reason): countDropped(reason)
             case .message(let pid, let uid, let message):
-                take(pid, uid, message, now: now, deliver)
+                if let refusal = makePlace(for: pid, uid, now: now, admit, deliver) {
+                    countDropped(refusal)
+                } else {
+                    take(pid, message, now: now, deliver)
+                }
             }
             // Taking the datagram out closes its descriptors.
             var byte: UInt8 = 0
@@ -145,20 +176,33 @@ public struct NotifyIntake: Sendable {
         return .message(pid: message.pid, uid: message.uid, parsed)
     }
 
-    /// Notes what was said, and delivers it before it leaves the socket where that is called for.
-    private mutating func take(
-        _ pid: Int32,
+    /// Sees to it that the process is in the table; else says why it must not be.
+    private mutating func makePlace(
+        for pid: Int32,
         _ uid: UInt32,
-        _ message: NotifyMessage,
         now: MonotonicInstant,
+        _ admit: Admission,
         _ deliver: Delivery
-    ) {
-        if let known = senders[pid], known.uid != uid {
+    ) -> DropReason? {
+        if let known = senders[pid] {
+            if known.uid == uid { return nil }
             // The number belongs to another process now: what the old one said is not the new one's word.
             deliverPending(pid, now: now, deliver)
-            senders[pid] = nil
+            forget(pid)
         }
-        guard var sender = senders[pid] ?? newSender(uid, now: now) else { return countDropped(.tooManySenders) }
+        let standing = admit(pid, uid)
+        if case .refused(let reason) = standing { return reason }
+        if standing == .relative {
+            if relatives >= capacity { forgetOldestRelative(now: now, deliver) }
+            relatives += 1
+        }
+        senders[pid] = Sender(uid: uid, isMain: standing == .main, refilled: now, heard: now)
+        return nil
+    }
+
+    /// Notes what was said, and delivers it before it leaves the socket where that is called for.
+    private mutating func take(_ pid: Int32, _ message: NotifyMessage, now: MonotonicInstant, _ deliver: Delivery) {
+        guard var sender = senders[pid] else { return }
         sender.heard = now
         if !sender.spend(now: now) { countDropped(.flood) }
         if sender.pending == nil {
@@ -175,13 +219,16 @@ public struct NotifyIntake: Sendable {
         }
     }
 
-    private mutating func newSender(_ uid: UInt32, now: MonotonicInstant) -> Sender? {
-        if senders.count >= Limits.senders {
-            swept = nil
-            sweep(now: now)
-            if senders.count >= Limits.senders { return nil }
-        }
-        return Sender(uid: uid, refilled: now, heard: now)
+    private mutating func forget(_ pid: Int32) {
+        if let gone = senders.removeValue(forKey: pid), !gone.isMain { relatives -= 1 }
+    }
+
+    /// The table is full: the one who has been silent for longest goes. What it said is not lost.
+    private mutating func forgetOldestRelative(now: MonotonicInstant, _ deliver: Delivery) {
+        let oldest = senders.lazy.filter { !$0.value.isMain }.min { $0.value.heard < $1.value.heard }
+        guard let pid = oldest?.key else { return }
+        deliverPending(pid, now: now, deliver)
+        forget(pid)
     }
 
     private mutating func deliverPending(_ pid: Int32, now: MonotonicInstant, _ deliver: Delivery) {
@@ -190,7 +237,10 @@ public struct NotifyIntake: Sendable {
         senders[pid]?.isEntitled = false
         senders[pid]?.delivered = now
         waiting.removeAll { $0 == pid }
-        if !deliver(pid, sender.uid, message) { countDropped(.unknownSender) }
+        if deliver(pid, sender.uid, message) { return }
+        countDropped(.unknownSender)
+        // It has left its instance, or its number is another's: its standing is asked for again.
+        forget(pid)
     }
 
     private mutating func deliverDue(now: MonotonicInstant, _ deliver: Delivery) {
@@ -208,6 +258,7 @@ public struct NotifyIntake: Sendable {
         if let swept, now.since(swept) < .seconds(1) { return }
         swept = now
         senders = senders.filter { $0.value.pending != nil || now.since($0.value.heard) < Limits.idle }
+        relatives = senders.count { !$0.value.isMain }
     }
 }
 

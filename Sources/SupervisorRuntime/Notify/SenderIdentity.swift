@@ -5,7 +5,8 @@ public import SupervisorCore
 /// Finds the instance that a process belongs to, by the kernel's word: the main processes that are known, else the
 /// process's cgroup or, without cgroups, its session and its parents.
 ///
-/// Reading /proc costs, so answers are kept for a moment, no answer too, and a storm of strangers is not looked up.
+/// Reading /proc costs, so that answers are kept for a moment, no answer too, and each user that workers run as has a
+/// share of look-ups of its own: a storm of one user's processes does not keep those of another from being found.
 public struct SenderIdentity: Sendable {
     /// How the trees of instances are told apart; as the shim says in `welcome`.
     public enum Containment: Sendable, Equatable {
@@ -18,22 +19,43 @@ public struct SenderIdentity: Sendable {
     public enum Limits {
         /// Parents that are followed.
         public static let ancestors = 64
-        /// Answers that are kept.
+        /// Answers that are kept, of those who belong to an instance and of strangers each.
         public static let cached = 1024
         /// How long an answer is kept.
         public static let keep: Duration = .seconds(2)
-        /// Processes that are looked up each second, and at once after a silence.
+        /// Processes of a user that workers run as that are looked up each second, and at once after a silence.
         public static let perSecond = 100
         public static let burst = 200
+        /// The same for all other users together.
+        public static let othersPerSecond = 10
+        public static let othersBurst = 20
     }
 
     /// Main processes: pid to instance and generation.
     public typealias Mains = [Int32: (InstanceID, Generation)]
 
+    /// To whom a process belongs.
+    public enum Answer: Sendable, Equatable {
+        case main(InstanceID, Generation)
+        /// Another process of the instance's tree.
+        case relative(InstanceID, Generation)
+        /// To no instance that has a main process. The parent where it was found out.
+        case stranger(parent: Int32?)
+        /// Not known: its user's share of look-ups is used up.
+        case notLookedUp
+    }
+
     private struct Entry: Sendable {
         var instance: InstanceID?
+        var uid: UInt32
+        var parent: Int32
         var startTime: UInt64
         var until: MonotonicInstant
+    }
+
+    private struct Bucket: Sendable {
+        var tokens: Double
+        var refilled: MonotonicInstant
     }
 
     /// What /proc/PID/stat says.
@@ -45,33 +67,46 @@ public struct SenderIdentity: Sendable {
     }
 
     private let containment: Containment
-    private var cache: [Int32: Entry] = [:]
-    private var tokens = Double(Limits.burst)
-    private var refilled: MonotonicInstant?
+    private var relatives: [Int32: Entry] = [:]
+    private var strangers: [Int32: Entry] = [:]
+    private var buckets: [WorkerUsers.Share: Bucket] = [:]
 
     public init(containment: Containment) {
         self.containment = containment
     }
 
-    /// The instance of the process, and its generation; nil when it belongs to none, or is gone and was not known.
+    /// To whom the process belongs that the kernel names as `pid` of user `uid`.
+    ///
+    /// A main process, a known stranger and a user that no worker can be cost no look at /proc.
     public mutating func resolve(
         _ pid: Int32,
+        uid: UInt32,
+        users: WorkerUsers,
         mains: Mains,
         now: MonotonicInstant
-    ) -> (InstanceID, Generation)? {
-        if let main = mains[pid] { return main }
-        let stat = Self.stat(pid)
-        if let entry = cache[pid], entry.until > now, stat == nil || stat?.startTime == entry.startTime {
-            return entry.instance.flatMap { Self.withGeneration($0, mains) }
+    ) -> Answer {
+        if let (instance, generation) = mains[pid] { return .main(instance, generation) }
+        guard pid > 0, let share = users.share(of: uid) else { return .stranger(parent: nil) }
+        if let entry = strangers[pid], entry.until > now, entry.uid == uid { return .stranger(parent: entry.parent) }
+        if let entry = relatives[pid], entry.until > now {
+            let stat = Self.stat(pid)
+            if stat == nil || stat?.startTime == entry.startTime { return Self.answer(entry, mains) }
         }
-        guard let stat, mayLookUp(now: now) else { return nil }
-        let instance = find(pid, stat, mains)
-        if cache.count >= Limits.cached {
-            cache = cache.filter { $0.value.until > now }
-            if cache.count >= Limits.cached { cache.removeAll() }
+        guard mayLookUp(share, now: now) else { return .notLookedUp }
+        guard let stat = Self.stat(pid) else { return .stranger(parent: nil) }
+        let entry = Entry(
+            instance: find(pid, stat, mains),
+            uid: uid,
+            parent: stat.parent,
+            startTime: stat.startTime,
+            until: now.advanced(by: Limits.keep)
+        )
+        if entry.instance == nil {
+            Self.keep(entry, of: pid, in: &strangers, now: now)
+        } else {
+            Self.keep(entry, of: pid, in: &relatives, now: now)
         }
-        cache[pid] = Entry(instance: instance, startTime: stat.startTime, until: now.advanced(by: Limits.keep))
-        return instance.flatMap { Self.withGeneration($0, mains) }
+        return Self.answer(entry, mains)
     }
 
     /// Whether the process is alive and of the instance's tree: what a `MAINPID=` must be. Always looked up anew.
@@ -83,7 +118,8 @@ public struct SenderIdentity: Sendable {
 
     /// Forgets what was found: after a takeover, or when an instance was given a new process.
     public mutating func forgetAnswers() {
-        cache = [:]
+        relatives = [:]
+        strangers = [:]
     }
 
     private func find(_ pid: Int32, _ stat: Stat, _ mains: Mains) -> InstanceID? {
@@ -106,17 +142,36 @@ public struct SenderIdentity: Sendable {
     }
 
     /// An instance has one tree at most (rule P1), so that its present main process has the generation.
-    private static func withGeneration(_ instance: InstanceID, _ mains: Mains) -> (InstanceID, Generation)? {
-        mains.values.first { $0.0 == instance }
+    private static func answer(_ entry: Entry, _ mains: Mains) -> Answer {
+        guard let instance = entry.instance, let main = mains.values.first(where: { $0.0 == instance }) else {
+            return .stranger(parent: entry.parent)
+        }
+        return .relative(main.0, main.1)
     }
 
-    private mutating func mayLookUp(now: MonotonicInstant) -> Bool {
-        let gained = refilled.map { max(0, now.since($0).inSeconds) * Double(Limits.perSecond) } ?? 0
-        tokens = min(Double(Limits.burst), tokens + gained)
-        refilled = now
-        guard tokens >= 1 else { return false }
-        tokens -= 1
-        return true
+    private static func keep(_ entry: Entry, of pid: Int32, in table: inout [Int32: Entry], now: MonotonicInstant) {
+        if table.count >= Limits.cached, table[pid] == nil {
+            table = table.filter { $0.value.until > now }
+            if table.count >= Limits.cached, let oldest = table.min(by: { $0.value.until < $1.value.until }) {
+                table[oldest.key] = nil
+            }
+        }
+        table[pid] = entry
+    }
+
+    /// Pays for one look-up from the share's token bucket; false when it is empty. There are no more buckets than users
+    /// that workers run as, and one.
+    private mutating func mayLookUp(_ share: WorkerUsers.Share, now: MonotonicInstant) -> Bool {
+        let isOthers = share == .others
+        let burst = Double(isOthers ? Limits.othersBurst : Limits.burst)
+        let perSecond = Double(isOthers ? Limits.othersPerSecond : Limits.perSecond)
+        var bucket = buckets[share] ?? Bucket(tokens: burst, refilled: now)
+        bucket.tokens = min(burst, bucket.tokens + max(0, now.since(bucket.refilled).inSeconds) * perSecond)
+        bucket.refilled = now
+        let may = bucket.tokens >= 1
+        if may { bucket.tokens -= 1 }
+        buckets[share] = bucket
+        return may
     }
 
     // MARK: /proc

@@ -5,7 +5,7 @@ import NIOPosix
 /// Asks the daemon over its control socket.
 struct DaemonClient: Sendable {
     /// How long an answer may take that the daemon has ready.
-    static let answerTime: TimeAmount = .seconds(30)
+    static let answerTime: Duration = .seconds(5)
     /// Bytes of one answer, and of one line of a stream.
     static let answerBytes = 256 << 20
 
@@ -15,6 +15,8 @@ struct DaemonClient: Sendable {
     }
 
     let socket: String
+    /// For what the daemon has ready, and for a stream to begin.
+    var patience = Self.answerTime
 
     /// Asks, and waits for the whole answer.
     ///
@@ -33,14 +35,14 @@ struct DaemonClient: Sendable {
 
     /// The same, without waiting.
     func start(_ method: HTTPMethod, _ uri: String, patient: Bool = false) -> EventLoopFuture<Answer> {
-        exchange(method, uri, limit: patient ? nil : Self.answerTime, onPart: nil)
+        exchange(method, uri, limit: patient ? nil : TimeAmount(patience), onPart: nil)
     }
 
     /// Gives every line of the answer to `onLine`, on a thread of its own, until it ends.
     func stream(_ uri: String, onLine: @escaping @Sendable (String) -> Void) throws {
         let lines = LineSplitter(onLine)
         do {
-            let answer = try exchange(.GET, uri, limit: nil) { lines.take($0) }.wait()
+            let answer = try exchange(.GET, uri, limit: TimeAmount(patience)) { lines.take($0) }.wait()
             _ = try checked(answer)
         } catch let failure as Failure {
             throw failure
@@ -99,10 +101,13 @@ struct DaemonClient: Sendable {
             )
         case let error as IOError: reason = Self.words(error.errnoCode)
         case is TimedOut:
-            let seconds = Self.answerTime.nanoseconds / 1_000_000_000
-            let text =
-                "cannot get an answer from the daemon at \(socket) within \(seconds)s"
-            return Failure(.unreachable, "unreachable", text + "\nis it stalled? look at its log and at /livez")
+            let time = TimeText.brief(patience / .seconds(1))
+            return Failure(
+                .unreachable,
+                "unreachable",
+                "cannot get an answer from the daemon at \(socket) within \(time): it has stalled, or it died and was "
+                    + "not started again\ntry systemctl status eiderd, and look at its log"
+            )
         case is Disconnected: reason = "it closed the connection without an answer"
         case SocketAddressError.unixDomainSocketPathTooLong: reason = "the path is longer than 107 bytes"
         default: reason = "\(error)"
@@ -176,7 +181,10 @@ private final class ExchangeHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
-        case .head(let head): answer.status = Int(head.status.code)
+        case .head(let head):
+            answer.status = Int(head.status.code)
+            // A stream that has begun may be silent for as long as the workers are.
+            if onPart != nil { timeout?.cancel() }
         case .body(let part):
             if let onPart, answer.status == 200 {
                 onPart(part)

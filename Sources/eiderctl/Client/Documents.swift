@@ -131,6 +131,7 @@ struct EventLine: Decodable {
 struct StreamAnswer: Decodable {
     var snapshot: StatusAnswer?
     var dropped: UInt64?
+    var of: String?
 }
 
 struct BreakersAnswer: Decodable {

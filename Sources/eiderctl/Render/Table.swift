@@ -24,7 +24,7 @@ struct Table {
     }
 
     mutating func add(_ cells: [String]) {
-        rows.append(cells.map(Columns.printable))
+        rows.append(cells.map { Columns.printable($0) })
     }
 
     func render(width: Int, _ style: Style) -> String {

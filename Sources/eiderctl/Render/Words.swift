@@ -91,13 +91,13 @@ enum Columns {
     }
 
     /// Without what moves the cursor or changes the colours of a terminal: the text comes from workers and callers.
-    static func printable(_ text: String) -> String {
+    static func printable(_ text: String, keepingTabs: Bool = false) -> String {
         if text.unicodeScalars.allSatisfy({ $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) }) { return text }
         var clean = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
             switch scalar.value {
-            case 0x09: clean.append(contentsOf: "    ".unicodeScalars)
-            case 0..<0x20, 0x7F...0x9F: clean.append("?")
+            case 0x09 where !keepingTabs: clean.append(contentsOf: "    ".unicodeScalars)
+            case 0..<0x09, 0x0A..<0x20, 0x7F...0x9F: clean.append("?")
             default: clean.append(scalar)
             }
         }

@@ -145,7 +145,7 @@ private func streamLines(
     _ client: DaemonClient,
     _ render: @escaping @Sendable (String) -> String?
 ) throws {
-    if let lines, lines < 0 { throw Program.usage("cannot show \(lines) lines; use a number from 0") }
+    if let lines, lines < 0 { throw Failure(.usage, "usage", "cannot show \(lines) lines; use a number from 0") }
     let uri = URIText.uri(
         path,
         [("target", target), ("lines", lines.map(String.init)), ("follow", follow ? "true" : nil)]
@@ -154,6 +154,9 @@ private func streamLines(
     try client.stream(uri) { line in
         if json {
             Output.line(line)
+        } else if let loss = LineRenderer.loss(line) {
+            // Not among what the workers said.
+            Output.error("eiderctl: \(loss)\n")
         } else if let text = render(line) {
             Output.write(text)
         }

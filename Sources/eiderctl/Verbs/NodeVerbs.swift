@@ -89,7 +89,8 @@ struct Breaker: ParsableCommand {
 
     func run() throws {
         throw ValidationError(
-            "cannot do nothing with breakers: name one of list, show, force-open, force-closed, auto, reset"
+            "cannot do anything with breakers without a verb; "
+                + "use list, show, force-open, force-closed, auto or reset"
         )
     }
 
@@ -115,7 +116,8 @@ struct Breaker: ParsableCommand {
         func run() throws {
             let terminal = Terminal.current
             var answer = try JSONText.decode(BreakersAnswer.self, client.ask(.GET, "/v1/breakers"))
-            answer.breakers.removeAll { $0.name != name }
+            // A service's breaker may be named without its release.
+            answer.breakers.removeAll { $0.name != name && !$0.name.hasPrefix("\(name)@") }
             guard let breaker = answer.breakers.first else {
                 throw Failure(
                     .failed,
@@ -137,7 +139,7 @@ struct Breaker: ParsableCommand {
     static func render(_ answer: BreakersAnswer, _ width: Int, _ colours: Bool) -> String {
         if answer.breakers.isEmpty { return "no breakers (store \(answer.store))\n" }
         var table = Table(
-            [.init("BREAKER", limit: 34), .init("KIND"), .init("STATE"), .init("SINCE")],
+            [.init("BREAKER", limit: 48), .init("KIND"), .init("STATE"), .init("SINCE")],
             stateColumn: 2
         )
         for breaker in answer.breakers {

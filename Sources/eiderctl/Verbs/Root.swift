@@ -28,7 +28,7 @@ struct Root: ParsableCommand {
     )
 
     func run() throws {
-        throw ValidationError("cannot do nothing: name a verb, such as status")
+        throw ValidationError("cannot do anything without a verb")
     }
 }
 

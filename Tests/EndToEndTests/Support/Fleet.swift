@@ -113,7 +113,9 @@ final class Fleet {
         }
         if let found { return found }
         let states = last?.instances.filter { !$0.ready }.prefix(20).map { "\($0.name) \($0.state) \($0.reason ?? "")" }
-        throw TestFailure("\(what): not reached\n\(states ?? [])\n\(log.suffix(3000))")
+        let refused = ((try? HTTP.get("/metrics", port: healthPort()).body) ?? "").split(separator: "\n")
+            .filter { $0.hasPrefix("eider_notify_dropped_total") }
+        throw TestFailure("\(what): not reached\n\(states ?? [])\n\(refused)\n\(log.suffix(3000))")
     }
 
     /// Waits until one instance is as wanted.

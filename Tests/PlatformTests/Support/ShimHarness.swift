@@ -12,6 +12,7 @@ final class ShimHarness {
 
     let directory: TemporaryDirectory
     let environment: [String]
+    let stateDirectory: String?
     private(set) var pid: Int32 = 0
     private(set) var socket: SharedDescriptor?
     private var pending: [ShimReport] = []
@@ -35,7 +36,8 @@ final class ShimHarness {
         }
     }
 
-    init(session: Bool = false, in directory: TemporaryDirectory? = nil) throws {
+    init(session: Bool = false, in directory: TemporaryDirectory? = nil, state: String? = nil) throws {
+        stateDirectory = state
         self.directory = try directory ?? TemporaryDirectory()
         environment = session ? Self.forced : []
         output = try FileDescriptors.pipe()
@@ -63,12 +65,20 @@ final class ShimHarness {
     }
 
     func launch() throws {
-        var start = ProgramStart(arguments: [try Self.program, "--runtime-directory", directory.path])
+        pid = try launch(in: directory.path, errors: 2)
+    }
+
+    /// Starts a shim for a runtime directory, and this harness's state directory; its words go to `errors`.
+    func launch(in runtimeDirectory: String, errors: Int32) throws -> Int32 {
+        var start = ProgramStart(
+            arguments: [try Self.program, "--runtime-directory", runtimeDirectory]
+                + (stateDirectory.map { ["--state-directory", $0] } ?? [])
+        )
         start.environment = environment
         let null = try FileDescriptors.open("/dev/null", flags: O_RDWR)
-        start.descriptors = [null.rawValue, 2, 2]
+        start.descriptors = [null.rawValue, errors, errors]
         guard case .running(let pid) = start.start() else { throw Unexpected(description: "cannot start the shim") }
-        self.pid = pid
+        return pid
     }
 
     /// Waits for the shim's end; nil when it does not end in time.
@@ -88,12 +98,13 @@ final class ShimHarness {
 
     /// Connects and takes the listing, `listed` left out.
     @discardableResult
-    func connect() throws -> [ShimReport] {
+    func connect(at path: String? = nil) throws -> [ShimReport] {
+        let path = path ?? directory.file("shim.sock")
         pending = []
         pendingDescriptors = []
         var opened: SharedDescriptor?
         let isThere = eventually(within: 15) {
-            opened = try? UnixSocket.connect(.sequentialPacket, path: directory.file("shim.sock")).shared()
+            opened = try? UnixSocket.connect(.sequentialPacket, path: path).shared()
             return opened != nil
         }
         guard isThere, let opened else { throw Unexpected(description: "the shim does not listen") }
