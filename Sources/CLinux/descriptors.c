@@ -201,18 +201,6 @@ ssize_t clinux_list_numbers(const char *path, int32_t *numbers, size_t capacity)
     return result < 0 ? result : (ssize_t)count;
 }
 
-int clinux_map_shared(int fd, size_t size, void **address) {
-    void *result = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (result == MAP_FAILED) return -errno;
-    *address = result;
-    return 0;
-}
-
-int clinux_unmap(void *address, size_t size) {
-    int result = munmap(address, size);
-    return CHECKED(result);
-}
-
 int clinux_epoll_create(void) {
     int result = epoll_create1(EPOLL_CLOEXEC);
     return CHECKED(result);

@@ -38,6 +38,7 @@ public struct FileLock: ~Copyable, Sendable {
 
     private static func take(_ path: String) throws(Refusal) -> Int32 {
         let locked = try lock(open(path), path)
+        _ = clinux_chmod(path, 0o600)
         // The pid is for people; the lock holds without it.
         _ = clinux_truncate(locked, 0)
         let text = Array("\(ProcessTable.ownPid)\n".utf8)
@@ -59,8 +60,8 @@ public struct FileLock: ~Copyable, Sendable {
 
     /// A negative result is the negated error of the first try.
     private static func open(_ path: String) -> Int32 {
-        // O_RDWR | O_CREAT
-        let opened = clinux_open(path, 0o102, 0o644)
+        // O_RDWR | O_CREAT. Ours alone: flock(2) lets everybody lock who may read.
+        let opened = clinux_open(path, 0o102, 0o600)
         guard unwritable.contains(0 &- opened) else { return opened }
         // O_RDONLY: flock(2) asks for no more.
         let readable = clinux_open(path, 0, 0)

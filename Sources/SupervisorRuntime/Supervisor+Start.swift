@@ -111,6 +111,11 @@ extension Supervisor {
     /// Writes what is left to write: before the process ends or is replaced.
     public func finish() {
         publish()
+        if ending == .stopped {
+            record(subject: nil, kind: "stopped", "the fleet is stopped")
+            FileSystem.remove(configuration.notifySocketPath)
+            FileSystem.remove(configuration.spec.control.socket)
+        }
         diskWorker.finish(patience: .seconds(2))
         output.stop()
     }

@@ -41,9 +41,6 @@ ssize_t clinux_readlink(const char *path, char *buffer, size_t capacity);
 ssize_t clinux_readlinkat(int directory, const char *path, char *buffer, size_t capacity);
 /* Names in a directory that are positive numbers; -ENOSPC when there are more than `capacity`. */
 ssize_t clinux_list_numbers(const char *path, int32_t *numbers, size_t capacity);
-/* Maps `size` bytes of the file, shared, readable and writable. */
-int clinux_map_shared(int fd, size_t size, void **address);
-int clinux_unmap(void *address, size_t size);
 
 /* Event queues. */
 struct clinux_event {

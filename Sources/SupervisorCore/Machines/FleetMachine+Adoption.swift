@@ -26,6 +26,7 @@ extension FleetMachine {
         }
         firstAttemptsOpen = services.flatMap(\.slots).count { !instances[$0].memory.firstAttemptOver }
         dependenciesMoved = true
+        if first { dateStates() }
         if adoption.remainsEnded > 0 {
             turn.note(
                 nil,
@@ -36,6 +37,16 @@ extension FleetMachine {
         // Its predecessor may have died before it could say so, and systemd waits for each daemon's own word.
         if first, node.firstStartFinished { turn.act(.announceFirstStart) }
         if node.shutdownBy != nil { shutDownInstances(&turn) }
+    }
+
+    /// A daemon that takes over shows since when things are as they are, not since when it looks at them.
+    private mutating func dateStates() {
+        for index in services.indices {
+            guard let newest = services[index].slots.map({ instances[$0].memory.since }).max() else { continue }
+            _ = status(ofService: index, at: newest)
+            services[index].since = newest
+        }
+        if node.firstStartFinished, let newest = services.map(\.since).max() { _ = nodeStatus(at: newest) }
     }
 
     private mutating func takeMemory(_ adoption: Adoption, _ turn: inout Turn) {

@@ -79,7 +79,7 @@ extension InstanceMachine {
             memory.lastExit = LastExit(outcome: .status(status), cause: cause, at: at, usage: usage)
             turn.note(id, "exited", "\(id) \(status.inWords)\(outOfMemory ? " for lack of memory" : "")")
             if treeGone {
-                ended(cause: cause, success: cause == .exit && policy.isSuccess(status), &turn)
+                ended(cause: cause, success: cause == .exit && isSuccess(status), &turn)
             } else {
                 // Nobody asked the rest of the tree to go on alone: a twin must not meet it (rule P1).
                 var stop = InstanceState.Stop(cause: cause, graceEnds: nil)
@@ -106,12 +106,19 @@ extension InstanceMachine {
         }
     }
 
+    /// Whether the exit counts as success. A notify service that ends before it said READY=1 has failed, whatever its
+    /// code: as with systemd's `Type=notify`.
+    private func isSuccess(_ status: ExitStatus) -> Bool {
+        if policy.kind == .notify, memory.run?.readyAt == nil { return false }
+        return policy.isSuccess(status)
+    }
+
     mutating func treeGone(_ turn: inout Turn) {
         switch state {
         case .stopping(let stop) where stop.mainGone:
             let success: Bool
             if case .status(let status)? = memory.lastExit?.outcome, stop.cause == .exit {
-                success = policy.isSuccess(status)
+                success = isSuccess(status)
             } else {
                 success = false
             }
