@@ -24,8 +24,8 @@ public struct FileLock: ~Copyable, Sendable {
 
     /// Takes the lock and writes our pid into the file, which is made when it is missing. Never waits.
     ///
-    /// A file that is there but cannot be written, as on a file system that the kernel made read-only after an error, is
-    /// locked all the same. The pid in it is then its last writer's.
+    /// A file that is there but cannot be written, as on a file system that the kernel made read-only after an error,
+    /// is locked all the same. The pid in it is then its last writer's.
     public init(path: String) throws(Refusal) {
         file = Descriptor(try Self.take(path))
     }

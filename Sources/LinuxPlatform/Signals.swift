@@ -42,6 +42,8 @@ public struct SignalDescriptor: ~Copyable, Sendable {
 public enum Signals {
     /// SIGCHLD, which SupervisorCore has no use for.
     public static let child = SignalNumber(rawValue: 17)
+    public static let user1 = SignalNumber(rawValue: 10)
+    public static let user2 = SignalNumber(rawValue: 12)
     public static let stop = SignalNumber(rawValue: 19)
     public static let `continue` = SignalNumber(rawValue: 18)
     public static let brokenPipe = SignalNumber(rawValue: 13)

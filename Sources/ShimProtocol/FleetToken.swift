@@ -66,10 +66,12 @@ public struct FNV1a {
 
     public init() {}
 
+    /// Takes the bytes of a text.
     public mutating func add(_ text: String) {
         for byte in text.utf8 { add(byte) }
     }
 
+    /// Takes the eight bytes of a number, the lowest first.
     public mutating func add(_ number: UInt64) {
         for shift in stride(from: 0, to: 64, by: 8) { add(UInt8(truncatingIfNeeded: number >> UInt64(shift))) }
     }

@@ -39,7 +39,8 @@ final class EnvironmentFiles {
             return try EnvironmentFile.parse(bytes)
         } catch {
             let failure = SpawnFailure(stage: .prepare, errno: Self.malformed, path: path)
-            throw Problem(failure: failure, text: "cannot use its environment file \(path):\(error.line): \(error.text)")
+            let place = "\(path):\(error.line)"
+            throw Problem(failure: failure, text: "cannot use its environment file \(place): \(error.text)")
         }
     }
 }

@@ -21,7 +21,11 @@ struct LaunchBuilder {
     private static let nofile: Int32 = 7
 
     /// Everything the shim needs to start this instance, but for the generation.
-    func request(_ service: ServiceSpec, index: Int, generation: Generation) throws(EnvironmentFiles.Problem) -> LaunchRequest {
+    func request(
+        _ service: ServiceSpec,
+        index: Int,
+        generation: Generation
+    ) throws(EnvironmentFiles.Problem) -> LaunchRequest {
         let id = InstanceID(service: service.name, index: index)
         let expand = { (text: String) in
             Placeholders.expand(

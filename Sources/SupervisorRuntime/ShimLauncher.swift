@@ -3,7 +3,8 @@ import LinuxPlatform
 import ShimProtocol
 import SupervisorCore
 
-/// Finds the shim of this fleet, at its socket file or by the fleet's abstract name, or starts one where nobody else does.
+/// Finds the shim of this fleet, at its socket file or by the fleet's abstract name, or starts one where nobody else
+/// does.
 struct ShimLauncher {
     /// The shim's program, beside the daemon's own.
     let program: String

@@ -75,7 +75,11 @@ extension Supervisor {
                 if let old = notifySocket { reactor.unwatch(old.rawValue) }
                 try openNotifySocket()
                 link?.flush()
-                record(subject: nil, kind: "warning", "\(configuration.notifySocketPath) was removed, and was made anew")
+                record(
+                    subject: nil,
+                    kind: "warning",
+                    "\(configuration.notifySocketPath) was removed, and was made anew"
+                )
             }
         } catch {
             record(subject: nil, kind: "warning", "\(error)")

@@ -16,7 +16,9 @@ public struct SupervisorError: Error, CustomStringConvertible {
 // From nothing to a supervisor that knows what its shim holds; and to its end.
 extension Supervisor {
     /// Signals that the daemon reads from a descriptor. They must be blocked before any thread starts.
-    public static let signals: [SignalNumber] = [.terminate, .interrupt, .quit, .hangup, Signals.child]
+    public static let signals: [SignalNumber] = [
+        .terminate, .interrupt, .quit, .hangup, Signals.child, Signals.user1, Signals.user2,
+    ]
 
     /// Makes a supervisor: threads for logs and disk, and the connection to the shim, which is started where none
     /// runs. Nothing of the fleet is touched before `run`.
@@ -148,6 +150,12 @@ extension Supervisor {
                     "SIGHUP is ignored: this version does not reload its configuration while it runs"
                 )
             case Signals.child: reapChildren()
+            case Signals.user1, Signals.user2:
+                record(
+                    subject: nil,
+                    kind: "warning",
+                    "\(signal) is ignored: it has no meaning here; see eiderctl --help"
+                )
             default: break
             }
         }

@@ -151,7 +151,12 @@ public final class Supervisor {
             let request = try launches.request(service, index: id.index, generation: generation)
             if link.send(.start(request)) { return }
             let failure = SpawnFailure(stage: .prepare, errno: Self.argumentsTooLong, path: "")
-            refuse(id, generation, failure, "its arguments and environment are longer than \(ShimLimits.packetBytes) bytes")
+            refuse(
+                id,
+                generation,
+                failure,
+                "its arguments and environment are longer than \(ShimLimits.packetBytes) bytes"
+            )
         } catch {
             refuse(id, generation, error.failure, error.text)
         }

@@ -26,7 +26,9 @@ public struct TakeoverAnswer: Equatable, Sendable {
 
     /// The lines to write on standard output.
     public var text: String {
-        var lines = [Self.firstLine, "protocol \(shimProtocol)", "state \(stateDirectory)", "runtime \(runtimeDirectory)"]
+        var lines = [
+            Self.firstLine, "protocol \(shimProtocol)", "state \(stateDirectory)", "runtime \(runtimeDirectory)",
+        ]
         lines += listen.map { "listen \($0.port) \($0.host)" }
         lines.append("control \(controlSocket)")
         return lines.joined(separator: "\n") + "\n"
@@ -63,7 +65,8 @@ public struct TakeoverAnswer: Equatable, Sendable {
     /// Why the program cannot take over from a daemon that runs with `own` and holds `held`; nil when it can.
     func obstacle(own: TakeoverAnswer, held: Set<HeldName>) -> String? {
         if shimProtocol != own.shimProtocol {
-            return "it speaks version \(shimProtocol) of the shim's protocol, and the shim that runs \(own.shimProtocol)"
+            return
+                "it speaks version \(shimProtocol) of the shim's protocol, and the shim that runs \(own.shimProtocol)"
         }
         if stateDirectory != own.stateDirectory || runtimeDirectory != own.runtimeDirectory {
             return "the configuration names other state or runtime directories; stop the fleet to move them"

@@ -103,7 +103,8 @@ final class Place {
         guard let stateDirectory else { return (ofRuntime, []) }
         let path = FleetToken.path(in: stateDirectory)
         if SmallFile.text(path, limit: 64).flatMap({ FleetToken(kept: $0) }) == nil {
-            let fresh = FleetToken(value: UInt64.random(in: 0 ... .max))
+            var generator = SystemRandomNumberGenerator()
+            let fresh = FleetToken(value: generator.next())
             // Refused, the hash of the path serves.
             try? FileSystem.publish(path, "\(fresh)\n", mode: 0o600)
         }

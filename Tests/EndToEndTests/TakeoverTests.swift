@@ -105,7 +105,7 @@ extension EndToEnd {
                     try Command.start(words, output: fleet.path + "/commands.out", errors: fleet.path + "/commands.err")
                 )
                 // At any instant: before, while and after the command is carried out.
-                usleep(useconds_t(generator.next() % 60_000))
+                Deadline.passRandomly(upToMicroseconds: 60_000, &generator)
                 fleet.killDaemon()
                 let watch = Stopwatch()
                 try fleet.launch()
@@ -179,7 +179,7 @@ extension EndToEnd {
                 )
                 try fleet.launch()
                 for _ in 0..<4 {
-                    usleep(useconds_t(generator.next() % 120_000))
+                    Deadline.passRandomly(upToMicroseconds: 120_000, &generator)
                     fleet.killDaemon()
                     try fleet.launch()
                 }
@@ -191,7 +191,7 @@ extension EndToEnd {
                 #expect(File.text(fleet.state + "/logs/prepare.log").split(separator: "\n").count <= 1)
                 try checkTwins(fleet)
                 kill(fleet.daemon, SIGTERM)
-                usleep(useconds_t(generator.next() % 30_000))
+                Deadline.passRandomly(upToMicroseconds: 30_000, &generator)
                 fleet.killDaemon()
                 // Whether it had heard of the stop is open; if so, its successor goes on with it.
                 try fleet.launch()

@@ -217,12 +217,11 @@ import Testing
                 "\(main):87: dependencies.\"svc.payment.v1\": \(text)",
             ]
         )
-        let redis = "[breaker]\nstore = \"redis\"\nredis.addresses = [\"r:1\"]\n[health]\nagent_listen = [\"h:1\"]"
+        let redis = "[breaker]\nstore = \"redis\"\nredis.addresses = [\"r:1\"]"
         #expect(
             try load(redis).get().warnings.map(\.description) == [
                 "\(main):2: breaker.store: \"redis\" is accepted but not acted on by this version; "
-                    + "breakers are kept on this host",
-                "\(main):5: health.agent_listen: \(text)",
+                    + "breakers are kept on this host"
             ]
         )
     }

@@ -17,7 +17,10 @@ struct FileLockTests {
     func readOnly() throws {
         let directory = try TemporaryDirectory()
         let path = try directory.write("lock", "4711\n", mode: 0o644)
-        try #require(Self.mountReadOnly(directory.path), "cannot mount: this test needs root")
+        guard Self.mountReadOnly(directory.path) else {
+            Issue.record("cannot mount a file system: this test needs root")
+            return
+        }
         defer { _ = umount2(directory.path, Int32(MNT_DETACH)) }
         let first = try FileLock(path: path)
         do {

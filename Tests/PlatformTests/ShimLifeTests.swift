@@ -143,7 +143,7 @@ struct ShimLifeTests {
         }
         let text = try read(errors.read.rawValue) { $0.hasSuffix("\n") }
         #expect(text.hasPrefix("eider-shim: cannot start: another shim (process \(shim.pid), runtime"), "\(text)")
-        #expect(text.filter { $0 == "\n" }.count == 1)
+        #expect(text.count { $0 == "\n" } == 1)
         var status: ExitStatus?
         _ = eventually {
             status = ChildProcess.reap(pid)?.status

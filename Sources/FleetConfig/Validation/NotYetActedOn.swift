@@ -10,7 +10,7 @@ enum NotYetActedOn {
     ]
 
     /// Keys of the fleet.
-    private static let fleetKeys: [[String]] = [["health", "agent_listen"]]
+    private static let fleetKeys: [[String]] = []
 
     /// Whether `[dependencies]` is among them.
     private static let includesDependencies = true

@@ -106,7 +106,11 @@ public struct FleetMachine: Sendable, Equatable {
         case .shimLost:
             shimPresent = false
             markAllDirty()
-            turn.note(nil, "shim-lost", "the connection to the shim is lost: it is sought, and where it is gone a new one first ends what it left")
+            turn.note(
+                nil,
+                "shim-lost",
+                "the connection to the shim is lost: it is sought, and where it is gone a new one first ends what it left"
+            )
         case .started(let id, let generation, let pid, let at):
             update(id, generation, &turn) { $0.started(pid: pid, at: at, &$1) }
         case .startFailed(let id, let generation, let failure):

@@ -35,7 +35,12 @@ struct DaemonClient: Sendable {
 
     /// The same, without waiting.
     func start(_ method: HTTPMethod, _ uri: String, patient: Bool = false) -> EventLoopFuture<Answer> {
-        exchange(method, uri, limit: patient ? nil : TimeAmount(patience), onPart: nil)
+        if !patient { return exchange(method, uri, limit: TimeAmount(patience), onPart: nil) }
+        // What may take its time is asked of a daemon that lives. While none does, the shim keeps the socket open: the
+        // request would wait for the next one, and be carried out when nobody expects it any more.
+        return exchange(.GET, "/v1/version", limit: TimeAmount(patience), onPart: nil).flatMap { _ in
+            exchange(method, uri, limit: nil, onPart: nil)
+        }
     }
 
     /// Gives every line of the answer to `onLine`, on a thread of its own, until it ends.

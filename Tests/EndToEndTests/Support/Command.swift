@@ -110,6 +110,11 @@ struct Deadline {
         end = MonotonicClock.now().advanced(by: patience)
     }
 
+    /// Lets an arbitrary time pass: for faults that may come at any instant, not for waiting.
+    static func passRandomly(upToMicroseconds limit: UInt64, _ generator: inout some RandomNumberGenerator) {
+        usleep(useconds_t(generator.next() % limit))
+    }
+
     /// Asks again and again until there is an answer; nil when the time is over.
     func poll<Answer>(every interval: useconds_t = 2_000, _ ask: () throws -> Answer?) rethrows -> Answer? {
         while true {
