@@ -11,16 +11,18 @@ public enum ConfigurationLoader {
     ///   - path: The main file.
     ///   - keepingProvenance: Whether to remember where each value stands, for `provenance`, `verboseListing` and the
     ///     lines that `HostCheck` names. A daemon that runs has no use for it and goes without.
+    ///   - checkingHost: Whether errors come with what `HostCheck` finds, so that everything is said at once.
     ///   - host: Where files, users and groups are looked up.
     /// - Returns: A configuration in which every value is valid and every default filled in, or everything that is
     ///   wrong, by file and line. Nothing is logged.
     public static func load(
         path: String,
         keepingProvenance: Bool = false,
+        checkingHost: Bool = false,
         host: some HostFacts = LinuxHost()
     ) -> Result<Configuration, ConfigurationErrors> {
         do {
-            var configuration = try read(path: path, keepingProvenance: keepingProvenance, host: host).get()
+            var configuration = try read(path, keepingProvenance, checkingHost, host).get()
             // Now that the trees are gone.
             Compaction.compact(&configuration.spec.services)
             return .success(configuration)
@@ -30,9 +32,10 @@ public enum ConfigurationLoader {
     }
 
     private static func read(
-        path: String,
-        keepingProvenance: Bool,
-        host: some HostFacts
+        _ path: String,
+        _ keepingProvenance: Bool,
+        _ checkingHost: Bool,
+        _ host: some HostFacts
     ) -> Result<Configuration, ConfigurationErrors> {
         var problems = Problems()
         let files = SourceFiles(path: path, host: host, &problems)
@@ -45,7 +48,7 @@ public enum ConfigurationLoader {
         if problems.hasErrors {
             var errors = problems.diagnostics(files: files.names, .error)
             // Whoever checks a configuration is told everything at once, what the host lacks too.
-            if keepingProvenance { errors = inOrder(errors + HostCheck.check(configuration, host: host), files.names) }
+            if checkingHost { errors = inOrder(errors + HostCheck.check(configuration, host: host), files.names) }
             return .failure(ConfigurationErrors(errors))
         }
         NotYetActedOn.warn(raw, configuration.spec, &problems)

@@ -55,7 +55,11 @@ enum Eiderd {
     }
 
     static func load(_ arguments: Arguments, keepingProvenance: Bool = false) -> Configuration? {
-        switch ConfigurationLoader.load(path: arguments.configuration, keepingProvenance: keepingProvenance) {
+        switch ConfigurationLoader.load(
+            path: arguments.configuration,
+            keepingProvenance: keepingProvenance,
+            checkingHost: keepingProvenance
+        ) {
         case .success(let configuration): return configuration
         case .failure(let errors):
             complain(errors.description)

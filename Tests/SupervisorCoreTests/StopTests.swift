@@ -227,12 +227,16 @@ struct StopTests {
 
     @Test func `waiting commands are limited`() throws {
         var world = try World.running(service("a", .notify))
-        for _ in 0..<CoreLimits.operations { try world.ask(start: "a") }
-        let operation = try world.ask(start: "a")
-        guard case .refused = world.results[operation] else {
-            Issue.record("\(world.results[operation] as Any)")
+        let oldest = try world.ask(start: "a")
+        for _ in 1..<CoreLimits.operations { try world.ask(start: "a") }
+        #expect(world.results[oldest] == nil)
+        let newest = try world.ask(start: "a")
+        // The newest takes the place of the oldest, which is told that nobody waits for it any more.
+        guard case .failed = world.results[oldest] else {
+            Issue.record("\(world.results[oldest] as Any)")
             return
         }
+        #expect(world.results[newest] == nil)
         try world.sayReady("a/0")
         #expect(world.openOperations.isEmpty)
     }

@@ -99,7 +99,7 @@ struct LogFileStore: ~Copyable {
 
     private mutating func reopen(_ file: LogFile) -> Result<Open, Failure> {
         // Not blocking: a FIFO in a log's place must not hold up the logs of all services.
-        let flags = O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC
+        let flags = O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC
         var descriptor = clinux_open(file.path, flags, 0o640)
         if descriptor == -ENOENT {
             Self.makeDirectories(for: file.path)
