@@ -43,10 +43,13 @@ struct ShimLauncher {
                 if let found = try open(path, reactor) { return (found.link, found.listing, started) }
             }
             asksByName = false
-            if started == nil, !isExternal {
+            if let pid = started, let exit = ChildProcess.reap(pid) {
+                if !anotherShimIsComing {
+                    throw .absent("cannot start the shim: \(program) \(exit.status.inWords) before it listened")
+                }
+                started = nil
+            } else if started == nil, !isExternal, !anotherShimIsComing {
                 started = try start()
-            } else if let pid = started, let exit = ChildProcess.reap(pid) {
-                throw .absent("cannot start the shim: \(program) \(exit.status.inWords) before it listened")
             }
             if MonotonicClock.now() > deadline {
                 throw .absent(
@@ -59,13 +62,29 @@ struct ShimLauncher {
         }
     }
 
+    /// A shim has the lock that does not listen: it is dying, or was started by a daemon that died since and ends what a
+    /// former shim left before it listens.
+    private var anotherShimIsComing: Bool {
+        do throws(FileLock.Refusal) {
+            _ = try FileLock(path: runtimeDirectory + "/shim.lock")
+            return false
+        } catch {
+            if case .held = error { return true }
+            return false
+        }
+    }
+
     /// Nil when nobody listens there.
     private func open(_ path: String, _ reactor: Reactor) throws(Failure) -> (link: ShimLink, listing: ShimListing)? {
         do throws(ShimLink.Failure) {
             return try ShimLink.connect(path: path, reactor: reactor)
         } catch {
-            guard case .system(let system) = error, Self.meansAbsent(system.errno) else { throw .link(error) }
-            return nil
+            switch error {
+            case .system(let system) where Self.meansAbsent(system.errno): return nil
+            // A shim that is just dying still takes connections for a moment.
+            case .closed: return nil
+            case .system, .version, .silent: throw .link(error)
+            }
         }
     }
 
@@ -86,7 +105,9 @@ struct ShimLauncher {
         }
     }
 
-    private static func meansAbsent(_ number: Int32) -> Bool { number == ENOENT || number == ECONNREFUSED }
+    private static func meansAbsent(_ number: Int32) -> Bool {
+        [ENOENT, ECONNREFUSED, ECONNRESET, EPIPE].contains(number)
+    }
 
     private func start() throws(Failure) -> Int32 {
         let null: Descriptor
