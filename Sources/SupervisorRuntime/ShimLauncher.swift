@@ -62,7 +62,7 @@ struct ShimLauncher {
         }
     }
 
-    /// A shim has the lock that does not listen: it is dying, or was started by a daemon that died since and ends what a
+    /// A shim has the lock that does not listen: it is dying, or a daemon that died since started it and it ends what a
     /// former shim left before it listens.
     private var anotherShimIsComing: Bool {
         do throws(FileLock.Refusal) {

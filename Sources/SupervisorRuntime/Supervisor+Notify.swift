@@ -5,7 +5,7 @@ import SupervisorCore
 // What workers say on the notify socket.
 extension Supervisor {
     /// How long reports of the shim are waited for, in one turn, when processes speak before their start was reported.
-    /// It is the shim's own reaction time, which a busy host stretches; a `READY=1` that was lost would never come again.
+    /// It is the shim's own reaction time, which a busy host stretches; a `READY=1` that was lost would not come again.
     private static let startReportPatience: Duration = .seconds(1)
 
     func watchNotifySocket(_ descriptor: Int32) throws(SystemError) {

@@ -77,7 +77,7 @@ extension Supervisor {
         }
     }
 
-    /// Begins supervision: takes over what the shim holds, and starts what is not there. Before the edges serve, so that
+    /// Begins supervision: takes over what the shim holds, starts what is not there. Before the edges serve, so that
     /// after the death of a daemon their first answer is about the fleet that runs, not about one that is starting.
     public func prepare(signals: borrowing SignalDescriptor) throws(SupervisorError) {
         let number = signals.rawValue
@@ -194,7 +194,7 @@ extension Supervisor {
         reconnect()
     }
 
-    /// Losses of the connection within `lossWindow` after which supervision gives up: it is then restarted from outside,
+    /// Losses of the connection within `lossWindow` after which supervision gives up: it is restarted from outside,
     /// and the fleet runs on.
     private static let mostLosses = 5
     private static let lossWindow: Duration = .seconds(10)

@@ -109,7 +109,7 @@ public struct FleetMachine: Sendable, Equatable {
             turn.note(
                 nil,
                 "shim-lost",
-                "the connection to the shim is lost: it is sought, and where it is gone a new one first ends what it left"
+                "the connection to the shim is lost: it is sought; where it is gone, a new one first ends what it left"
             )
         case .started(let id, let generation, let pid, let at):
             update(id, generation, &turn) { $0.started(pid: pid, at: at, &$1) }
