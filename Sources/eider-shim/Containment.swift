@@ -138,12 +138,12 @@ final class InstanceCgroup {
     let directory: Descriptor
     private let events: Descriptor
     private var applied: [String: String] = [:]
-    /// `cgroup.kill` was used: from then on the kernel (6.14 and later, by the group's kill sequence) ends every process
+    /// `cgroup.kill` was used: from then on the kernel (6.14 and later, by its kill sequence) ends every process
     /// that is cloned into this group. The next run needs a group of its own.
     private(set) var wasKilled = false
 
     init(_ cgroup: Cgroup) throws(SystemError) {
-        // One that a former run or a former shim left may have been killed, or frozen: it is made anew where it is empty.
+        // One that a former run or a former shim left may have been killed, or frozen: it is made anew where empty.
         try? cgroup.remove()
         try cgroup.create()
         self.cgroup = cgroup

@@ -55,7 +55,7 @@ enum Daemon {
     }
 
     /// One daemon per state directory. A daemon that is just dying is waited for, briefly. On a file system that became
-    /// read-only a lock that is missing cannot be made: the directory is locked then, and the shim takes one daemon only.
+    /// read-only a lock that is missing cannot be made: the directory is locked then.
     private static func lockState(_ directory: String) throws -> FileLock {
         let deadline = MonotonicClock.now().advanced(by: .seconds(1))
         var isReadOnly = false
