@@ -234,17 +234,6 @@ int clinux_epoll_wait(int epoll, struct clinux_event *events, size_t capacity, i
     return count;
 }
 
-int clinux_timerfd(void) {
-    int result = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    return CHECKED(result);
-}
-
-int clinux_timerfd_set(int fd, int64_t at_ns) {
-    struct itimerspec when = { .it_value = { .tv_sec = at_ns / 1000000000, .tv_nsec = at_ns % 1000000000 } };
-    int result = timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL);
-    return CHECKED(result);
-}
-
 ssize_t clinux_tee(int from, int to, size_t count) {
     ssize_t result;
     do result = tee(from, to, count, SPLICE_F_NONBLOCK);

@@ -121,11 +121,6 @@ int clinux_set_name(const char *name) {
     return CHECKED(result);
 }
 
-int clinux_set_dumpable(bool on) {
-    int result = prctl(PR_SET_DUMPABLE, on ? 1 : 0, 0, 0, 0);
-    return CHECKED(result);
-}
-
 int clinux_new_session(void) {
     int result = setsid();
     return result == -1 ? -errno : 0;

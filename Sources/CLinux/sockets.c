@@ -108,13 +108,6 @@ int clinux_peer_credentials(int fd, int32_t *pid, uint32_t *uid, uint32_t *gid) 
     return 0;
 }
 
-int clinux_socket_error(int fd) {
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == -1) return -errno;
-    return error;
-}
-
 ssize_t clinux_send(
     int fd, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count, const char *path,
     bool nonblocking) {

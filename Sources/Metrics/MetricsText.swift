@@ -108,7 +108,7 @@ public enum MetricsText {
         writer.family(
             "eider_loop_delay_seconds",
             .gauge,
-            "Longest recent time that one turn of the supervision loop took."
+            "How late the supervision loop came to its last heartbeat."
         )
         writer.sample([], counters.loopDelaySeconds)
         writer.family(

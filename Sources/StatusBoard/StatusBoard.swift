@@ -30,7 +30,7 @@ public final class StatusBoard: Sendable {
         public var notifyDropped: [String: UInt64] = [:]
         /// Callbacks of an older generation that were dropped (rule P4).
         public var staleCallbacks: UInt64 = 0
-        /// Longest time one turn of the supervision loop took since the last publication of this figure, seconds.
+        /// How late the supervision loop came to its last heartbeat, seconds: what one turn had it wait for the others.
         public var loopDelaySeconds = 0.0
         /// Log bytes dropped, by service.
         public var logBytesDropped: [String: UInt64] = [:]

@@ -70,27 +70,39 @@ extension Supervisor {
 
     /// Socket files that somebody removed are made anew: without them no worker and no operator would reach us.
     func renewSockets() {
-        do throws(SystemError) {
-            if notifySocket != nil, !FileKind.isSocket(configuration.notifySocketPath) {
-                if let old = notifySocket { reactor.unwatch(old.rawValue) }
-                try openNotifySocket()
-                link?.flush()
-                record(
-                    subject: nil,
-                    kind: "warning",
-                    "\(configuration.notifySocketPath) was removed, and was made anew"
-                )
-            }
-        } catch {
-            record(subject: nil, kind: "warning", "\(error)")
+        let problems = [renewNotifySocket(), renewControlSocket()].compactMap { $0 }
+        // Once, however long it lasts: it is tried again with every heartbeat.
+        for problem in problems where !socketProblems.contains(problem) {
+            record(subject: nil, kind: "warning", problem)
         }
+        socketProblems = problems
+    }
+
+    /// Why a notify socket whose file is gone could not be made anew; nil when there is one.
+    private func renewNotifySocket() -> String? {
+        let path = configuration.notifySocketPath
+        guard let old = notifySocket, !FileKind.isSocket(path) else { return nil }
+        do throws(SystemError) {
+            reactor.unwatch(old.rawValue)
+            try openNotifySocket()
+            link?.flush()
+            record(subject: nil, kind: "warning", "\(path) was removed, and was made anew")
+            return nil
+        } catch {
+            return error.description
+        }
+    }
+
+    /// Why a control socket whose file is gone could not be made anew; nil when there is one.
+    private func renewControlSocket() -> String? {
         let path = configuration.spec.control.socket
-        guard listeners[HeldNames.control(path)] != nil, !FileKind.isSocket(path) else { return }
+        guard listeners[HeldNames.control(path)] != nil, !FileKind.isSocket(path) else { return nil }
         do throws(SupervisorError) {
             controlRenewed(try controlListener())
             record(subject: nil, kind: "warning", "\(path) was removed, and was made anew")
+            return nil
         } catch {
-            record(subject: nil, kind: "warning", "\(error)")
+            return error.description
         }
     }
 

@@ -55,13 +55,13 @@ extension Supervisor {
     /// Begins the heartbeat. Each beat is a turn of this loop; the watchdog is fed only when a beat has made the
     /// round through the health listener's loop and the snapshot as well, and come back here.
     func startHeartbeat() {
-        beat()
+        beat(due: MonotonicClock.now())
     }
 
-    private func beat() {
+    private func beat(due: MonotonicInstant) {
         let now = MonotonicClock.now()
         board.beat(at: now, wallClockOffset: MonotonicClock.wallClockOffset())
-        countFigures()
+        countFigures(loopDelay: now.since(due))
         trimOnce()
         askShim(now)
         renewSockets()
@@ -69,7 +69,8 @@ extension Supervisor {
             systemd.askedEdgesAt = now
             askEdges()
         }
-        reactor.schedule(at: now.advanced(by: Self.heartbeat)) { [unowned self] in beat() }
+        let next = now.advanced(by: Self.heartbeat)
+        reactor.schedule(at: next) { [unowned self] in beat(due: next) }
     }
 
     /// Asks the shim from time to time whether it serves. One that does not is shown: nothing can be started or ended.
@@ -109,12 +110,13 @@ extension Supervisor {
         Systemd.notify("WATCHDOG=1")
     }
 
-    private func countFigures() {
+    private func countFigures(loopDelay: Duration) {
         let stale = machine.staleCallbacks
         let failures = machine.spawnFailures
         let logs = output.collector.counters
         let dropped = notify?.dropped ?? [:]
         board.count { counters in
+            counters.loopDelaySeconds = loopDelay.inSeconds
             counters.staleCallbacks = stale
             counters.spawnFailures = failures
             for (reason, count) in dropped { counters.notifyDropped[reason.rawValue] = count }

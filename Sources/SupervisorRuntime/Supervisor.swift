@@ -43,6 +43,8 @@ public final class Supervisor {
     /// Listening sockets in use, by the name under which the shim holds them.
     var listeners: [HeldName: SharedDescriptor] = [:]
     var notifySocket: SharedDescriptor?
+    /// Why socket files that were removed could not be made anew, as was last said.
+    var socketProblems: [String] = []
     /// Runs that ended in this turn: what they still have in their pipes is collected once the acts are on their way.
     var endedRuns: [InstanceID] = []
     var replies: [OperationID: @Sendable (OperationResult) -> Void] = [:]

@@ -43,6 +43,19 @@ struct StatusTests {
         }
     }
 
+    @Test func `a shim that does not answer degrades the node until it answers`() throws {
+        var world = try World.running(service("a"))
+        #expect(world.status("a")?.state == .healthy)
+        let now = world.now
+        #expect(world.machine.nodeStatus(at: now).state == .healthy)
+        try world.send(.shimSilenceChanged(isSilent: true))
+        let silent = world.machine.nodeStatus(at: now)
+        #expect(silent.state == .degraded && silent.ready)
+        #expect(silent.reason?.contains("shim does not answer") == true)
+        try world.send(.shimSilenceChanged(isSilent: false))
+        #expect(world.machine.nodeStatus(at: now).state == .healthy)
+    }
+
     @Test func `a service is degraded while some of what is wanted is missing`() throws {
         var world = try World.running(service("a", replicas: 3))
         try world.end("a/1", .code(7))

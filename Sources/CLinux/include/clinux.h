@@ -52,9 +52,6 @@ int clinux_epoll_create(void);
 int clinux_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data);
 /* Waits at most `timeout_ns` (negative: for ever). A signal ends the wait with -EINTR. At most 128 events. */
 int clinux_epoll_wait(int epoll, struct clinux_event *events, size_t capacity, int64_t timeout_ns);
-int clinux_timerfd(void);
-/* Absolute time of CLOCK_MONOTONIC in nanoseconds; 0 disarms. */
-int clinux_timerfd_set(int fd, int64_t at_ns);
 
 /* Signals. Masks have bit N-1 for signal N. */
 struct clinux_signal {
@@ -87,7 +84,6 @@ int clinux_reap(int32_t pid, bool wait, struct clinux_exit *exit);
 int clinux_pidfd_open(int32_t pid);
 int clinux_set_subreaper(void);
 int clinux_set_name(const char *name);
-int clinux_set_dumpable(bool on);
 int clinux_new_session(void);
 int clinux_get_priority(int *value);
 int clinux_set_priority(int value);
@@ -108,8 +104,6 @@ int clinux_shutdown(int fd, bool reading, bool writing);
 int clinux_pass_credentials(int fd);
 int clinux_set_buffers(int fd, int send_bytes, int receive_bytes);
 int clinux_peer_credentials(int fd, int32_t *pid, uint32_t *uid, uint32_t *gid);
-/* The error that is pending on the socket, as a positive number; 0 none. */
-int clinux_socket_error(int fd);
 
 enum { CLINUX_MAX_DESCRIPTORS = 253 };
 
