@@ -1,0 +1,54 @@
+/// What a probe decides. Kubernetes' terms.
+public enum ProbeKind: UInt8, Sendable, CaseIterable {
+    /// Whether the start is done, where the worker does not say so itself.
+    case startup = 1
+    /// Routing, never restarts.
+    case readiness
+    /// Restarts, never routing.
+    case liveness
+
+    /// As in the configuration, in metrics and in sentences.
+    public var name: String {
+        switch self {
+        case .startup: "startup"
+        case .readiness: "readiness"
+        case .liveness: "liveness"
+        }
+    }
+}
+
+/// One probe of one run of an instance. Results carry it, so that those of an earlier run are dropped (rule P4).
+public struct ProbeKey: Hashable, Sendable, CustomStringConvertible {
+    public var instance: InstanceID
+    public var generation: Generation
+    public var kind: ProbeKind
+
+    public init(instance: InstanceID, generation: Generation, kind: ProbeKind) {
+        self.instance = instance
+        self.generation = generation
+        self.kind = kind
+    }
+
+    public var description: String { "\(instance)#\(generation) \(kind.name)" }
+}
+
+/// Why a probe could not be run. Never a failure of the worker (rule I6).
+public enum ProbeObstacle: String, Sendable, CaseIterable {
+    /// No process could be started for it.
+    case spawn
+    /// No descriptor, port or memory was to be had for it.
+    case resources
+    /// It was not run in time: too many at once, or whoever runs them was held up.
+    case busy
+    /// The name of the host could not be resolved.
+    case name
+}
+
+/// What one probe found.
+public enum ProbeOutcome: Sendable, Equatable {
+    case success
+    /// One clause for people, such as `answered 503`: foreign bytes are printable and bounded.
+    case failure(String)
+    /// It could not be run; the state stays what it was. The clause says why.
+    case unknown(ProbeObstacle, String)
+}
