@@ -52,3 +52,50 @@ public enum ProbeOutcome: Sendable, Equatable {
     /// It could not be run; the state stays what it was. The clause says why.
     case unknown(ProbeObstacle, String)
 }
+
+/// Results of a service's probes since the daemon began, by what they found.
+public struct ProbeCounts: Sendable, Equatable {
+    public var successes: UInt64 = 0
+    public var failures: UInt64 = 0
+    public var unknowns: UInt64 = 0
+
+    public init() {}
+
+    mutating func count(_ outcome: ProbeOutcome) {
+        switch outcome {
+        case .success: successes &+= 1
+        case .failure: failures &+= 1
+        case .unknown: unknowns &+= 1
+        }
+    }
+}
+
+/// One value for each kind of probe.
+public struct PerProbe<Value: Sendable & Equatable>: Sendable, Equatable {
+    public var startup: Value
+    public var readiness: Value
+    public var liveness: Value
+
+    public init(_ value: Value) {
+        startup = value
+        readiness = value
+        liveness = value
+    }
+
+    public subscript(kind: ProbeKind) -> Value {
+        get {
+            switch kind {
+            case .startup: startup
+            case .readiness: readiness
+            case .liveness: liveness
+            }
+        }
+        set {
+            switch kind {
+            case .startup: startup = newValue
+            case .readiness: readiness = newValue
+            case .liveness: liveness = newValue
+            }
+        }
+    }
+}

@@ -137,6 +137,8 @@ public struct ServiceSpec: Sendable, Equatable {
     public var resources = Resources()
     public var restart = Restart()
     public var startupTimeout: Duration = .seconds(120)
+    /// Says when the start of a `simple` service is done.
+    public var startupProbe: Probe?
     public var readiness: Probe?
     public var liveness = Liveness()
     public var stopSignal: SignalNumber = .terminate

@@ -42,12 +42,53 @@ public struct InstanceStatus: Sendable, Equatable {
     public var lastExit: LastExit?
     /// Who stopped it and why, when an operator did.
     public var intentReason: String?
+    /// Its probes, as far as they are run.
+    public var checks: [CheckStatus] = []
+    /// What is not done with it now, and the rules that keep it from being done (rule I10).
+    public var suppressions: [Suppression] = []
+    /// nil when its readiness never came and went.
+    public var flaps: FlapDamper?
 
     public init(id: InstanceID, state: PublicState, since: MonotonicInstant, generation: Generation) {
         self.id = id
         self.state = state
         self.since = since
         self.generation = generation
+    }
+}
+
+/// What users may know of one probe of an instance.
+public struct CheckStatus: Sendable, Equatable {
+    public enum State: String, Sendable {
+        /// It has not passed yet.
+        case pending
+        case passing, failing
+    }
+
+    public var kind: ProbeKind
+    public var state: State
+    /// Failures in a row, and since when.
+    public var failures: Int
+    public var failingSince: MonotonicInstant?
+    /// What the last failure was; empty when none is in a row.
+    public var text: String
+    /// Why it could not be run of late; nil when it could.
+    public var obstacle: String?
+
+    public init(
+        kind: ProbeKind,
+        state: State,
+        failures: Int = 0,
+        failingSince: MonotonicInstant? = nil,
+        text: String = "",
+        obstacle: String? = nil
+    ) {
+        self.kind = kind
+        self.state = state
+        self.failures = failures
+        self.failingSince = failingSince
+        self.text = text
+        self.obstacle = obstacle
     }
 }
 
@@ -92,6 +133,10 @@ public struct NodeStatus: Sendable, Equatable {
     /// Whether the node may take traffic.
     public var ready = false
     public var firstStartFinished = false
+    /// Why states or restarts stand still: `frozen` (rule I9), or `correlated` (rule I5).
+    public var hold: String?
+    /// In one clause.
+    public var holdReason: String?
 
     public init(name: String, state: PublicState, since: MonotonicInstant) {
         self.name = name

@@ -24,6 +24,7 @@ extension FleetMachine {
             reconcile(slot, with: records[instances[slot].id], &turn)
             if instances[slot].service == nil { stopLeftover(slot, &turn) }
         }
+        troubledCount = instances.count { $0.isInTrouble }
         firstAttemptsOpen = services.flatMap(\.slots).count { !instances[$0].memory.firstAttemptOver }
         dependenciesMoved = true
         if first { dateStates() }
@@ -148,8 +149,26 @@ extension InstanceMachine {
         let answered = memory.run?.pid != nil
         memory.run?.pid = record.pid
         memory.run?.startedAt = record.startedAt
-        if case .starting = state, !answered, policy.kind == .simple { becomeReady(&turn) }
+        if case .starting = state, !answered, policy.kind == .simple, policy.startup == nil { becomeReady(&turn) }
+        fitReadiness(&turn)
         resumeStop(&turn)
+    }
+
+    /// What an earlier daemon knew of its readiness, which may have had no probe for it or one that is gone.
+    private mutating func fitReadiness(_ turn: inout Turn) {
+        guard state == .ready || state == .running, let run = memory.run else { return }
+        if policy.readiness == nil {
+            memory.run?.readiness = nil
+            if run.servingAt == nil {
+                // One that a probe kept waiting has nothing to wait for any more.
+                if run.readiness != nil { beginServing(&turn) } else { memory.run?.servingAt = run.readyAt }
+            }
+        } else if run.readiness == nil {
+            // Nothing changes for it until the probe says so (rule P8).
+            memory.run?.servingAt = run.servingAt ?? run.readyAt
+            memory.run?.readiness = .passing
+        }
+        if policy.liveness == nil { memory.run?.livenessFailing = false }
     }
 
     /// The process is there, but nothing is known of it: it is left running, and counts as ready (rule P8).
@@ -165,6 +184,8 @@ extension InstanceMachine {
             transition(to: .starting(deadline: turn.now.advanced(by: policy.startupTimeout)), &turn)
         } else {
             transition(to: .ready, &turn)
+            memory.run?.servingAt = record.startedAt
+            if policy.readiness != nil { memory.run?.readiness = .passing }
         }
         if shutdown || memory.stopIntent != nil { requestStop(cause: .operator, &turn) }
     }

@@ -182,6 +182,9 @@ extension FleetMachine {
                 )
             }
             return .open
+        case (.up(let old), .ready) where instance.memory.run?.servingAt == nil:
+            let isOverdue = instance.generation > old && instance.memory.run?.readinessOverdue == true
+            return isOverdue ? .missed("\(instance.id) \(notReady(instance)); see: eiderctl why \(instance.id)") : .open
         case (.up(let old), .ready), (.up(let old), .completed):
             return instance.generation > old ? .reached : .open
         case (.up, .failed), (.up, .stopped(.finished)):
@@ -191,6 +194,12 @@ extension FleetMachine {
         case (.up, _):
             return instance.memory.stopIntent == nil ? .open : .missed("\(instance.id) was stopped meanwhile")
         }
+    }
+
+    private func notReady(_ instance: InstanceMachine) -> String {
+        let found = instance.trackers.readiness.failureText
+        return "has not passed its readiness probe within \(instance.policy.startupTimeout.brief)"
+            + (found.isEmpty ? "" : " (\(found))")
     }
 
     private func lastEnd(_ instance: InstanceMachine) -> String {

@@ -40,7 +40,7 @@ extension FleetMachine {
     /// run is not waited for, as with systemd's `After=`.
     private func isSatisfied(_ index: Int) -> Bool {
         let slots = services[index].slots
-        if slots.contains(where: { instances[$0].satisfiesDependents }) { return true }
+        if slots.contains(where: { instances[$0].hasServed }) { return true }
         return slots.allSatisfy { slot in
             if case .stopped = instances[slot].state { return true }
             return false

@@ -72,7 +72,7 @@ extension FleetMachine {
         let reason = problem.map { "\($0.id): \($0.reason ?? $0.state.rawValue)" }
         if ready == 0 {
             let coming = wanted.contains { slot in
-                instances[slot].memory.crashes == 0 && Self.isComing(instances[slot].state)
+                instances[slot].memory.crashes == 0 && Self.isComing(instances[slot])
             }
             return coming ? (.starting, reason) : (.unhealthy, reason)
         }
@@ -83,10 +83,11 @@ extension FleetMachine {
         return (.healthy, nil)
     }
 
-    private static func isComing(_ state: InstanceState) -> Bool {
-        switch state {
+    private static func isComing(_ instance: InstanceMachine) -> Bool {
+        switch instance.state {
         case .waiting, .queued, .starting: true
-        case .ready, .running, .stopping, .backoff, .completed, .failed, .stopped: false
+        case .ready: instance.memory.run?.servingAt == nil && instance.memory.run?.readinessOverdue == false
+        case .running, .stopping, .backoff, .completed, .failed, .stopped: false
         }
     }
 
@@ -102,6 +103,12 @@ extension FleetMachine {
         status.intent = node.shutdownBy == nil ? .run : .stop
         status.firstStartFinished = node.firstStartFinished
         status.ready = state == .healthy || state == .degraded
+        if let freeze {
+            (status.hold, status.holdReason) = ("frozen", "\(freeze.text): states stand still (I9)")
+        } else if node.hold != nil {
+            let text = "instances failed together: nothing is restarted for health (I5)"
+            (status.hold, status.holdReason) = ("correlated", text)
+        }
         return status
     }
 
@@ -133,9 +140,13 @@ extension FleetMachine {
         let (state, reason) = publicState(of: instance, service: service)
         var status = InstanceStatus(id: instance.id, state: state, since: memory.since, generation: memory.generation)
         status.reason = reason
-        status.ready = instance.isReady
+        status.ready = isGivenWork(slot)
         status.startedOnce = memory.startedOnce
-        status.live = memory.run?.pid != nil && memory.run?.heartbeatLate != true
+        status.live =
+            memory.run?.pid != nil && memory.run?.heartbeatLate != true && memory.run?.livenessFailing != true
+        status.checks = instance.checks
+        status.suppressions = [instance.restartSuppressed, instance.readinessSuppressed].compactMap { $0 }
+        status.flaps = memory.flaps
         status.pid = memory.run?.pid
         status.restarts = memory.restarts
         status.crashesInARow = memory.crashes
@@ -162,15 +173,37 @@ extension FleetMachine {
             return (.starting, "waits for \(blockers.isEmpty ? "the shim" : blockers)")
         case .queued: return (.starting, shimPresent ? "waits for a free start place" : "waits for the shim")
         case .starting: return (.starting, memory.run?.statusText)
-        case .ready:
-            if memory.run?.heartbeatLate == true { return (.degraded, "gives no heartbeat") }
-            return (.healthy, memory.run?.reloading == true ? "reloading" : nil)
+        case .ready: return publicStateOfReady(instance)
         case .running: return (.unhealthy, "it says that it is stopping")
         case .stopping(let stop): return (.stopping, Self.reason(of: stop))
         case .backoff: return (.backoff, instance.memory.lastExit?.inWords ?? "it crashed")
         case .completed: return (.healthy, "it has completed")
         case .failed: return (.failed, instance.memory.lastExit?.inWords)
         }
+    }
+
+    /// The start is done: its probes and its heartbeat tell the rest.
+    private func publicStateOfReady(_ instance: InstanceMachine) -> (PublicState, String?) {
+        guard let run = instance.memory.run, let slot = slotOf[instance.id] else { return (.healthy, nil) }
+        let row = instance.trackers.readiness
+        let found = row.failures > 0 ? ": \(row.failureText)" : ""
+        if run.servingAt == nil {
+            if !run.readinessOverdue { return (.starting, "waits for its readiness probe\(found)") }
+            let time = instance.policy.startupTimeout.brief
+            return (.unhealthy, "has not passed its readiness probe within \(time)\(found)")
+        }
+        if !isGivenWork(slot) {
+            if instance.isReady { return (.unhealthy, "is flapping, and another instance stands in for it (I8)") }
+            return (.unhealthy, "fails its readiness probe\(found)")
+        }
+        if run.heartbeatLate { return (.degraded, "gives no heartbeat") }
+        if run.livenessFailing {
+            let row = instance.trackers.liveness
+            return (.degraded, "fails its liveness probe" + (row.failures > 0 ? ": \(row.failureText)" : ""))
+        }
+        if instance.isHeldForFlapping { return (.degraded, "is flapping, and nobody stands in for it (I8)") }
+        if let obstacle = instance.obstacleToProbes { return (.degraded, "cannot be probed: \(obstacle)") }
+        return (.healthy, run.reloading ? "reloading" : nil)
     }
 
     private static func reason(of stop: InstanceState.Stop) -> String {
@@ -189,6 +222,7 @@ extension LastExit {
         case (.spawnFailed(let failure), _): failure.description
         case (.status(let status), .startupTimeout): "was not ready in time and \(status.inWords)"
         case (.status(let status), .watchdog): "gave no heartbeat and \(status.inWords)"
+        case (.status(let status), .liveness): "failed its liveness probe and \(status.inWords)"
         case (.status(let status), .oom): "\(status.inWords) for lack of memory"
         case (.status(let status), _): status.inWords
         }

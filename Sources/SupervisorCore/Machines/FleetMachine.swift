@@ -2,7 +2,7 @@
 ///
 /// `handle(_:at:)` takes what happened and answers what to do, in order. It has no clock, no I/O and no randomness
 /// but a seeded generator among its fields; it can be copied, compared, replayed and simulated. Rules P1–P5 of
-/// DESIGN.md are decided here; I4 for heartbeats.
+/// DESIGN.md are decided here, and I1–I10.
 public struct FleetMachine: Sendable, Equatable {
     struct Service: Sendable, Equatable {
         var name: String
@@ -15,6 +15,9 @@ public struct FleetMachine: Sendable, Equatable {
         var satisfied = false
         var publicState: PublicState = .starting
         var since: MonotonicInstant
+        var probes = PerProbe(ProbeCounts())
+        /// Actions that were not taken, by the rule that kept them from it (rule I10).
+        var suppressions: [SuppressionRule: UInt64] = [:]
     }
 
     let nodeName: String
@@ -31,6 +34,16 @@ public struct FleetMachine: Sendable, Equatable {
     var waitingCount = 0
     /// Instances of the first start whose first attempt is not over.
     var firstAttemptsOpen = 0
+    /// Instances that are in trouble: see `InstanceMachine.isInTrouble`.
+    var troubledCount = 0
+    /// Instances whose restart for health waits for a look at the host's pressure.
+    var pressureAskedFor: [Int] = []
+    /// nil while states may change (rule I9).
+    var freeze: Freeze?
+    /// What the slowest check of the fleet needs to call a worker failed.
+    let observationWindow: Duration
+    var nodeTimer: InstanceMachine.Timer?
+    var nodeTimerNumber: UInt64 = 0
     var node = RememberedNode()
     var nodeState: PublicState = .starting
     var shimPresent = false
@@ -49,6 +62,17 @@ public struct FleetMachine: Sendable, Equatable {
     /// Nobody waits for grace periods any more.
     var shutdownHastened = false
 
+    /// Results of the probes of the service at `index`, since this daemon began.
+    public func probeCounts(ofService index: Int) -> PerProbe<ProbeCounts> { services[index].probes }
+
+    /// How often `rule` kept something from being done with the service at `index`, since this daemon began.
+    public func suppressions(ofService index: Int, _ rule: SuppressionRule) -> UInt64 {
+        services[index].suppressions[rule] ?? 0
+    }
+
+    /// How often states were frozen, since this daemon began (rule I9).
+    public internal(set) var freezes: UInt64 = 0
+
     /// Callbacks of an older generation that were dropped (rule P4).
     public internal(set) var staleCallbacks: UInt64 = 0
     /// Starts that failed.
@@ -59,6 +83,9 @@ public struct FleetMachine: Sendable, Equatable {
         nodeName = spec.node.name
         concurrentStarts = max(1, spec.limits.concurrentStarts)
         generator = SeededGenerator(seed: seed)
+        let windows = spec.services.compactMap { InstancePolicy($0).observationWindow }
+        let window = windows.max() ?? HealthLimits.windowMost
+        observationWindow = min(max(window, HealthLimits.windowLeast), HealthLimits.windowMost)
         node.since = now
         var indexOf: [String: Int] = [:]
         for (index, service) in spec.services.enumerated() { indexOf[service.name] = index }
@@ -95,6 +122,10 @@ public struct FleetMachine: Sendable, Equatable {
         }
         settleOperations(&turn)
         concludeShutdown(&turn)
+        if adopted {
+            fitHold(&turn)
+            fitNodeTimer(&turn)
+        }
         generator = turn.generator
         return turn.effects + turn.notes
     }
@@ -127,6 +158,9 @@ public struct FleetMachine: Sendable, Equatable {
         case .notified(let id, let generation, let message):
             update(id, generation, &turn) { $0.notified(message, &$1) }
             if message.watchdog == .trigger, let slot = slotOf[id] { watchdogExpired(slot, &turn) }
+        case .probed(let key, let outcome): probed(key, outcome, &turn)
+        case .pressureMeasured(let reading): pressureMeasured(reading, &turn)
+        case .disturbed(let disturbance): disturbed(disturbance, &turn)
         case .timerFired(let token):
             timerFired(token, &turn)
         case .commanded(let operation, let command, let caller):
@@ -171,9 +205,11 @@ public struct FleetMachine: Sendable, Equatable {
         _ body: (inout InstanceMachine, inout Turn) -> Void
     ) {
         let before = instances[slot].memory
+        let wasInTrouble = instances[slot].isInTrouble
         let mark = turn.effects.count
         body(&instances[slot], &turn)
         instances[slot].fitTimer(&turn)
+        instances[slot].fitProbes(&turn)
         if before != instances[slot].memory {
             turn.effects.insert(.remember(instances[slot].id, instances[slot].worthRemembering), at: mark)
         }
@@ -186,7 +222,18 @@ public struct FleetMachine: Sendable, Equatable {
         if before.stopIntent != after.stopIntent { intentsMoved = true }
         if !before.firstAttemptOver, after.firstAttemptOver, instances[slot].service != nil { firstAttemptsOpen -= 1 }
         if before.state != after.state { stateChanged(slot, from: before.state, to: after.state) }
+        // Being served is what an `after` waits for.
+        if before.run?.servingAt != after.run?.servingAt { dependenciesMoved = true }
         markDirty(slot)
+        troubleMoved(slot, from: wasInTrouble, &turn)
+    }
+
+    private mutating func troubleMoved(_ slot: Int, from wasInTrouble: Bool, _ turn: inout Turn) {
+        let isInTrouble = instances[slot].isInTrouble
+        if !isInTrouble { instances[slot].restartSuppressed = nil }
+        if isInTrouble == wasInTrouble { return }
+        troubledCount += isInTrouble ? 1 : -1
+        if isInTrouble { correlate(&turn) }
     }
 
     private mutating func stateChanged(_ slot: Int, from: InstanceState, to: InstanceState) {
@@ -217,7 +264,12 @@ public struct FleetMachine: Sendable, Equatable {
     // MARK: Timers
 
     private mutating func timerFired(_ token: TimerToken, _ turn: inout Turn) {
-        guard let slot = slotOf[token.instance], let timer = instances[slot].timer, timer.token == token else {
+        guard let id = token.instance else {
+            guard nodeTimer?.token == token else { return staleCallbacks &+= 1 }
+            nodeTimer = nil
+            return nodeTimerFired(&turn)
+        }
+        guard let slot = slotOf[id], let timer = instances[slot].timer, timer.token == token else {
             staleCallbacks &+= 1
             return
         }
@@ -227,6 +279,10 @@ public struct FleetMachine: Sendable, Equatable {
         case .gracePeriod: update(slot: slot, &turn) { $0.endNow(&$1) }
         case .backoff: update(slot: slot, &turn) { $0.backoffEnded(&$1) }
         case .watchdog: watchdogExpired(slot, &turn)
+        case .readinessOverdue: update(slot: slot, &turn) { $0.readinessTimedOut(&$1) }
+        case .flapRelease: flapReleased(slot, &turn)
+        // The node's own.
+        case .node: break
         }
     }
 

@@ -36,7 +36,7 @@ extension InstanceMachine {
         switch state {
         case .starting:
             turn.note(id, "started", "\(id) was started as pid \(pid)")
-            if policy.kind == .simple { becomeReady(&turn) }
+            if policy.kind == .simple, policy.startup == nil { becomeReady(&turn) }
         // It was to be stopped before the answer came: the signal is on its way behind the start.
         case .stopping: break
         // No start was outstanding: the fleet has checked the generation, so this cannot be; nothing to do.
@@ -44,12 +44,25 @@ extension InstanceMachine {
         }
     }
 
+    /// The start is done. With a readiness probe, that decides from now on whether it is given work.
     mutating func becomeReady(_ turn: inout Turn) {
         memory.run?.readyAt = turn.now
-        memory.startedOnce = true
-        memory.firstAttemptOver = true
         lastHeartbeat = turn.now
         transition(to: .ready, &turn)
+        if policy.readiness == nil {
+            beginServing(&turn)
+        } else {
+            memory.run?.readiness = .pending
+            turn.note(id, "up", "\(id) is up; its readiness probe says when it is given work")
+        }
+    }
+
+    /// It may be given work, for the first time in this run.
+    mutating func beginServing(_ turn: inout Turn) {
+        memory.run?.servingAt = turn.now
+        memory.run?.readinessOverdue = false
+        memory.startedOnce = true
+        memory.firstAttemptOver = true
         turn.note(id, "ready", "\(id) is ready")
     }
 

@@ -7,12 +7,21 @@ struct InstanceMachine: Sendable, Equatable {
     /// Index of its service; nil when no service asks for it any more.
     let service: Int?
     var policy: InstancePolicy
-    /// What outlives the daemon: all there is, but for the three below.
+    /// What outlives the daemon: all there is, but for what follows.
     var memory: RememberedInstance
     /// The fleet is being stopped: nothing is started any more (rule P5).
     var shutdown = false
     /// When the worker last showed that it lives. A daemon that takes over begins a new period.
     var lastHeartbeat: MonotonicInstant
+    /// When a heartbeat that is late was last looked at.
+    var lookedAt: MonotonicInstant?
+    /// What the probes of the present run found, in a row. A daemon that takes over counts anew.
+    var trackers = PerProbe(ProbeTracker())
+    /// Probes that are being run.
+    var watched: [ProbeKey] = []
+    /// A restart for health that is not done, and a change of readiness that is not made (rule I10).
+    var restartSuppressed: Suppression?
+    var readinessSuppressed: Suppression?
     /// The timer that runs, if one does.
     var timer: Timer?
     private var timerNumber: UInt64 = 0
@@ -33,11 +42,23 @@ struct InstanceMachine: Sendable, Equatable {
     var state: InstanceState { memory.state }
     var generation: Generation { memory.generation }
 
-    /// It may be given work.
-    var isReady: Bool { state == .ready || state == .completed }
+    /// It may be given work, as far as its own state and its readiness probe tell.
+    var isReady: Bool {
+        switch state {
+        case .completed: true
+        case .ready: memory.run?.servingAt != nil && (policy.readiness == nil || memory.run?.readiness == .passing)
+        case .stopped, .waiting, .queued, .starting, .running, .stopping, .backoff, .failed: false
+        }
+    }
 
-    /// Whether an `after` on this instance's service is satisfied by it.
-    var satisfiesDependents: Bool { isReady || state == .running }
+    /// It has been ready once in the present run, and may be so again.
+    var hasServed: Bool {
+        switch state {
+        case .completed: true
+        case .ready, .running: memory.run?.servingAt != nil
+        case .stopped, .waiting, .queued, .starting, .stopping, .backoff, .failed: false
+        }
+    }
 
     mutating func transition(to state: InstanceState, _ turn: inout Turn) {
         memory.state = state
@@ -52,31 +73,56 @@ struct InstanceMachine: Sendable, Equatable {
         case .starting(let deadline): (.startTimeout, deadline)
         case .stopping(let stop): stop.graceEnds.map { (.gracePeriod, $0) }
         case .backoff(let until): (.backoff, until)
-        case .ready, .running: watchdogPeriod.map { (.watchdog, watchdogDeadline($0)) }
+        case .ready, .running: earliest(heartbeatDue, readinessDue, releaseDue)
         case .stopped, .waiting, .queued, .completed, .failed: nil
         }
     }
 
     /// nil where no heartbeat is asked for; a worker turns its own off by `WATCHDOG_USEC=0`, as with systemd.
-    private var watchdogPeriod: Duration? {
+    var watchdogPeriod: Duration? {
         (memory.run?.watchdog ?? policy.watchdog).flatMap { $0 > .zero ? $0 : nil }
     }
 
-    private func watchdogDeadline(_ period: Duration) -> MonotonicInstant {
-        // Once late, it is looked at again from time to time, in case the restart had to be put off.
-        lastHeartbeat.advanced(by: memory.run?.heartbeatLate == true ? CoreLimits.healthRestartRetry : period)
+    private typealias Due = (purpose: TimerToken.Purpose, at: MonotonicInstant)
+
+    private func earliest(_ candidates: Due?...) -> Due? {
+        var first: Due?
+        for case let due? in candidates where first.map({ due.at < $0.at }) ?? true { first = due }
+        return first
     }
 
-    /// Makes the running timer fit the state. A watchdog whose deadline only moved further away is left to run: it
-    /// finds out when it fires, so that a heartbeat costs no timer.
+    private var heartbeatDue: Due? {
+        guard let period = watchdogPeriod else { return nil }
+        guard memory.run?.heartbeatLate == true else { return (.watchdog, lastHeartbeat.advanced(by: period)) }
+        // Once late, it is looked at when a restart may be due, and then from time to time: it may have been put off.
+        let ripe = lastHeartbeat.advanced(by: max(period, HealthLimits.restartSpan))
+        guard let lookedAt, lookedAt >= ripe else { return (.watchdog, ripe) }
+        return (.watchdog, lookedAt.advanced(by: HealthLimits.restartRetry))
+    }
+
+    private var readinessDue: Due? {
+        guard state == .ready, policy.readiness != nil, let run = memory.run, run.servingAt == nil,
+            !run.readinessOverdue
+        else { return nil }
+        return (.readinessOverdue, run.startedAt.advanced(by: policy.startupTimeout))
+    }
+
+    private var releaseDue: Due? {
+        guard policy.readiness != nil else { return nil }
+        return memory.flaps?.releaseAt.map { (.flapRelease, $0) }
+    }
+
+    /// Makes the running timer fit the state. A watchdog's timer is left to run where a later moment is wanted: what
+    /// is due is looked at when it fires, so that a heartbeat costs no timer.
     mutating func fitTimer(_ turn: inout Turn) {
         guard let wanted = deadline else {
             if let timer { turn.act(.cancelTimer(timer.token)) }
             timer = nil
             return
         }
-        if let timer, timer.token.purpose == wanted.purpose {
-            if timer.deadline == wanted.at || (wanted.purpose == .watchdog && timer.deadline <= wanted.at) { return }
+        if let timer {
+            if timer.token.purpose == wanted.purpose, timer.deadline == wanted.at { return }
+            if timer.token.purpose == .watchdog, watchdogPeriod != nil, timer.deadline <= wanted.at { return }
         }
         if let timer { turn.act(.cancelTimer(timer.token)) }
         timerNumber &+= 1
@@ -107,6 +153,7 @@ struct InstanceMachine: Sendable, Equatable {
             lastHeartbeat = turn.now
             if memory.run?.heartbeatLate == true {
                 memory.run?.heartbeatLate = false
+                lookedAt = nil
                 turn.note(id, "heartbeat", "\(id) gives a heartbeat again")
             }
         case .trigger:

@@ -9,6 +9,11 @@ public enum Effect: Sendable, Equatable {
     /// The exit is dealt with: the shim may forget it.
     case release(InstanceID, Generation)
     case startTimer(TimerToken, at: MonotonicInstant)
+    /// Run this probe from `firstAt` on, once in each period, until `unwatch`; answered by `probed`, each time.
+    case watch(ProbeKey, ProbePolicy, firstAt: MonotonicInstant)
+    case unwatch(ProbeKey)
+    /// Look how short the host is of its resources; answered by `pressureMeasured`.
+    case measurePressure
     case cancelTimer(TimerToken)
     /// Have the shim remember the instance, over the daemon's death; nil has it forgotten.
     case remember(InstanceID, RememberedInstance?)

@@ -16,6 +16,12 @@ public enum Event: Sendable, Equatable {
     /// The worker spoke; the sender was found to be of the instance's tree.
     case notified(InstanceID, Generation, NotifyMessage)
     case timerFired(TimerToken)
+    /// A probe that `Effect.watch` asked for found something.
+    case probed(ProbeKey, ProbeOutcome)
+    /// The answer to `Effect.measurePressure`; nil where the kernel does not tell.
+    case pressureMeasured(PressureReading?)
+    /// What we measured of late is not to be trusted (rule I9).
+    case disturbed(Disturbance)
     case commanded(OperationID, Command, by: String)
     /// The shim has not answered for a while, or answers again: nothing can be started or ended meanwhile.
     case shimSilenceChanged(isSilent: Bool)
@@ -71,17 +77,24 @@ public struct Adoption: Sendable, Equatable {
 
 /// Says which timer, so that one that was replaced is known as stale.
 public struct TimerToken: Hashable, Sendable {
-    /// What a timer is for. An instance has at most one, by its state.
+    /// What a timer is for. An instance has at most one, by its state, and so has the node.
     public enum Purpose: String, Sendable, CaseIterable {
         case startTimeout, gracePeriod, backoff, watchdog
+        /// It runs, and should have passed its readiness probe by then.
+        case readinessOverdue
+        /// Its readiness has been steady for long enough (rule I8).
+        case flapRelease
+        /// Of the node: a freeze or a hold may be over (rules I5, I9).
+        case node
     }
 
-    public var instance: InstanceID
+    /// nil: the node's.
+    public var instance: InstanceID?
     public var purpose: Purpose
     /// Grows with every timer of the instance.
     public var number: UInt64
 
-    public init(instance: InstanceID, purpose: Purpose, number: UInt64) {
+    public init(instance: InstanceID?, purpose: Purpose, number: UInt64) {
         self.instance = instance
         self.purpose = purpose
         self.number = number

@@ -20,8 +20,10 @@ public struct RememberedNode: Sendable, Equatable {
     /// Who asked for the stop that is going on; nil when none is.
     public var shutdownBy: String?
     public var since = MonotonicInstant(nanoseconds: 0)
-    /// Restarts for health within the last `CoreLimits.healthRestartWindow` (rule I4).
+    /// Restarts for health within the last `HealthLimits.restartWindow` (rule I4).
     public var healthRestarts: [HealthRestart] = []
+    /// Restarts for health stand still (rule I5); nil when they do not.
+    public var hold: CorrelatedHold?
 
     public init() {}
 }
@@ -67,13 +69,32 @@ public struct RememberedInstance: Sendable, Equatable {
     public var startedOnce = false
     /// Its first attempt has come to a result: the first start need not wait for it.
     public var firstAttemptOver = false
+    /// Its readiness came and went (rule I8); nil when it never did.
+    public var flaps: FlapDamper?
+    /// When its liveness or its heartbeat last began to fail (rule I5).
+    public var lastTroubleAt: MonotonicInstant?
+
+    /// What the readiness probe has decided in this run.
+    public enum Readiness: UInt8, Sendable, CaseIterable {
+        /// It has not passed yet.
+        case pending = 1
+        case passing, failing
+    }
 
     /// The present process.
     public struct Run: Sendable, Equatable {
         /// nil until the shim has answered.
         public var pid: Int32?
         public var startedAt: MonotonicInstant
+        /// When the start was done: the program runs, or said so, or passed its startup probe.
         public var readyAt: MonotonicInstant?
+        /// When it could first be given work: ready, and its readiness probe passed.
+        public var servingAt: MonotonicInstant?
+        /// nil without a readiness probe.
+        public var readiness: Readiness?
+        /// It has not passed its readiness probe within its startup time.
+        public var readinessOverdue = false
+        public var livenessFailing = false
         public var statusText: String?
         public var inFlight: UInt64?
         public var reloading = false

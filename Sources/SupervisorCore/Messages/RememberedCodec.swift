@@ -51,6 +51,7 @@ extension RememberedNode {
                 $0.write($1.at)
             }
         }
+        if let hold { writer.field(5) { hold.write(to: &$0) } }
         return writer.bytes
     }
 
@@ -69,6 +70,7 @@ extension RememberedNode {
                         guard let service = reader.readString(), let at = reader.readInstant() else { return nil }
                         return HealthRestart(service: service, at: at)
                     } ?? []
+            case 5: hold = CorrelatedHold(from: &field)
             default: break
             }
         }
@@ -128,6 +130,8 @@ extension RememberedInstance {
         if let lastExit { writer.field(9) { lastExit.write(to: &$0) } }
         writer.field(10) { $0.write(startedOnce) }
         writer.field(11) { $0.write(firstAttemptOver) }
+        if let flaps { writer.field(12) { flaps.write(to: &$0) } }
+        if let lastTroubleAt { writer.field(13) { $0.write(lastTroubleAt) } }
         return writer.bytes
     }
 
@@ -152,6 +156,8 @@ extension RememberedInstance {
             case 9: lastExit = LastExit(from: &field)
             case 10: startedOnce = field.readBool() ?? false
             case 11: firstAttemptOver = field.readBool() ?? false
+            case 12: flaps = FlapDamper(from: &field)
+            case 13: lastTroubleAt = field.readInstant()
             default: break
             }
         }
@@ -170,6 +176,10 @@ extension RememberedInstance.Run {
         writer.field(6) { $0.write(reloading) }
         writer.field(7) { $0.write(heartbeatLate) }
         if let watchdog { writer.field(8) { $0.write(watchdog.clampedNanoseconds) } }
+        if let servingAt { writer.field(9) { $0.write(servingAt) } }
+        if let readiness { writer.field(10) { $0.write(readiness.rawValue) } }
+        if readinessOverdue { writer.field(11) { $0.write(true) } }
+        if livenessFailing { writer.field(12) { $0.write(true) } }
     }
 
     fileprivate init?(from reader: inout WireReader) {
@@ -184,6 +194,58 @@ extension RememberedInstance.Run {
             case 6: reloading = field.readBool() ?? false
             case 7: heartbeatLate = field.readBool() ?? false
             case 8: watchdog = field.readDuration()
+            case 9: servingAt = field.readInstant()
+            case 10: readiness = field.read(UInt8.self).flatMap { RememberedInstance.Readiness(rawValue: $0) }
+            case 11: readinessOverdue = field.readBool() ?? false
+            case 12: livenessFailing = field.readBool() ?? false
+            default: break
+            }
+        }
+        if !whole { return nil }
+    }
+}
+
+extension FlapDamper {
+    fileprivate func write(to writer: inout WireWriter) {
+        writer.write(penalty.bitPattern)
+        writer.write(updatedAt)
+        writer.write(isHeld)
+    }
+
+    fileprivate init?(from reader: inout WireReader) {
+        guard let bits = reader.read(UInt64.self), let updatedAt = reader.readInstant(), let isHeld = reader.readBool()
+        else { return nil }
+        let penalty = Double(bitPattern: bits)
+        guard penalty.isFinite, penalty >= 0 else { return nil }
+        self.init(penalty: penalty, updatedAt: updatedAt, isHeld: isHeld)
+    }
+}
+
+extension CorrelatedHold {
+    fileprivate func write(to writer: inout WireWriter) {
+        writer.field(1) { $0.write(since) }
+        if let calmSince { writer.field(2) { $0.write(calmSince) } }
+        if let experiment {
+            writer.field(3) {
+                $0.write(experiment.service)
+                $0.write(Int64(experiment.index))
+            }
+        }
+        if let experimentAt { writer.field(4) { $0.write(experimentAt) } }
+    }
+
+    fileprivate init?(from reader: inout WireReader) {
+        self.init(since: MonotonicInstant(nanoseconds: 0))
+        let whole = reader.fields { tag, field in
+            switch tag {
+            case 1: since = field.readInstant() ?? since
+            case 2: calmSince = field.readInstant()
+            case 3:
+                guard let service = field.readString(), let index = field.read(Int64.self),
+                    let index = Int(exactly: index)
+                else { return }
+                experiment = InstanceID(service: service, index: index)
+            case 4: experimentAt = field.readInstant()
             default: break
             }
         }

@@ -7,7 +7,10 @@ public struct InstancePolicy: Sendable, Equatable {
     public var stopGracePeriod: Duration
     /// Longest time between two heartbeats; nil where none is asked for.
     public var watchdog: Duration?
-    public var watchdogAction: ServiceSpec.Liveness.Action
+    public var livenessAction: ServiceSpec.Liveness.Action
+    public var startup: ProbePolicy?
+    public var readiness: ProbePolicy?
+    public var liveness: ProbePolicy?
 
     public init(_ service: ServiceSpec) {
         kind = service.kind
@@ -16,7 +19,24 @@ public struct InstancePolicy: Sendable, Equatable {
         stopSignal = service.stopSignal
         stopGracePeriod = service.stopGracePeriod
         watchdog = service.liveness.watchdog
-        watchdogAction = service.liveness.action
+        livenessAction = service.liveness.action
+        startup = service.startupProbe.map { ProbePolicy($0) }
+        readiness = service.readiness.map { ProbePolicy($0) }
+        liveness = service.liveness.probe.map { ProbePolicy($0) }
+    }
+
+    func probe(_ kind: ProbeKind) -> ProbePolicy? {
+        switch kind {
+        case .startup: startup
+        case .readiness: readiness
+        case .liveness: liveness
+        }
+    }
+
+    /// What it takes to call a worker failed, by the slowest of its checks; nil where there are none.
+    var observationWindow: Duration? {
+        let windows = [startup, readiness, liveness].compactMap { $0?.window } + [watchdog].compactMap { $0 }
+        return windows.max()
     }
 
     /// For a process whose service is no longer configured: it is only ever stopped.
@@ -34,12 +54,4 @@ public enum CoreLimits {
     public static let maximumExtension: Duration = .seconds(3600)
     /// Commands that wait for their end at one time.
     public static let operations = 1_024
-    /// Health restarts of one service, and of the node, within `healthRestartWindow` (rule I4).
-    public static let healthRestartsPerService = 1
-    public static let healthRestartsPerNode = 3
-    public static let healthRestartWindow: Duration = .seconds(600)
-    /// No health restart before an instance has been ready for this long (rule I4).
-    public static let healthRestartGrace: Duration = .seconds(60)
-    /// How often an instance whose health restart was put off is looked at again.
-    public static let healthRestartRetry: Duration = .seconds(30)
 }
