@@ -16,6 +16,42 @@ struct PolicyWords {
         return text.last == " " ? String(text.dropLast()) : text
     }
 
+    /// `readiness: http every 5s, 3 failures take it out, 2 successes bring it back`; nil without probes and heartbeat.
+    var health: String? {
+        var parts: [String] = []
+        if let probe = spec.startupProbe { parts.append("startup: \(Self.asks(probe)), once is enough") }
+        if let probe = spec.readiness {
+            parts.append(
+                "readiness: \(Self.asks(probe)); \(Self.times(probe.failureThreshold, "failure")) in a row take it out, "
+                    + "\(Self.times(probe.successThreshold, "success")) bring it back"
+            )
+        }
+        let action = spec.liveness.action == .restart ? "may be restarted (I3 to I5)" : "is only reported"
+        if let probe = spec.liveness.probe {
+            let failures = Self.times(probe.failureThreshold, "failure")
+            parts.append("liveness: \(Self.asks(probe)); after \(failures) in a row it \(action)")
+        }
+        if let period = spec.liveness.watchdog {
+            parts.append("heartbeat: WATCHDOG=1 at least every \(period.brief), else it \(action)")
+        }
+        return parts.isEmpty ? nil : parts.joined(separator: "; ")
+    }
+
+    private static func asks(_ probe: ServiceSpec.Probe) -> String {
+        let method =
+            switch probe.method {
+            case .http: "http"
+            case .tcp: "tcp"
+            case .exec: "exec"
+            case .grpc: "grpc"
+            }
+        return "\(method) every \(probe.period.brief)"
+    }
+
+    private static func times(_ count: Int, _ word: String) -> String {
+        count == 1 ? "1 \(word)" : "\(count) \(word)\(word.hasSuffix("s") ? "es" : "s")"
+    }
+
     /// How the last run ended, and by whose doing.
     func cause(of exit: LastExit) -> String {
         let status: String

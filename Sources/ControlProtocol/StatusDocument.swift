@@ -48,6 +48,8 @@ public struct StatusDocument: Sendable {
         writer.member("reason", ifPresent: node.reason)
         writer.member("ready", node.ready)
         writer.member("first_start_finished", node.firstStartFinished)
+        writer.member("hold", ifPresent: node.hold)
+        writer.member("hold_reason", ifPresent: node.holdReason)
         // A value that grows tells that the supervision loop has stalled and that the rest is old.
         writer.member("heartbeat_age_seconds", rounded: max(0, now.since(snapshot.heartbeat).inSeconds))
     }
@@ -102,6 +104,7 @@ public struct StatusDocument: Sendable {
         writer.member("started_once", instance.startedOnce)
         writer.member("status_text", ifPresent: instance.statusText)
         writer.member("stopped_by", ifPresent: instance.intentReason)
+        HealthDocument(instance: instance, snapshot: snapshot, now: now).write(&writer)
     }
 }
 

@@ -17,8 +17,27 @@ extension WhyDocument {
             return [start] + (remedy.map { [$0] } ?? [])
         case .stopping: return waitsOfStop(instance)
         case .unhealthy, .degraded, .breakerOpen:
-            return ["restart it: eiderctl restart \(instance.id)"]
+            return waysOutOfFailure(instance) + ["restart it: eiderctl restart \(instance.id)"]
         }
+    }
+
+    /// What would make its probes pass, or bring what is put off.
+    private func waysOutOfFailure(_ instance: InstanceStatus) -> [String] {
+        let service = serviceSpec(instance.id.service)
+        var ways: [String] = []
+        for check in instance.checks where check.state != .passing || check.failures > 0 {
+            let needed = check.kind == .readiness ? service.readiness?.successThreshold : nil
+            let times = needed.map { $0 == 1 ? "once" : "\($0) times in a row" } ?? "again"
+            ways.append("it must pass its \(check.kind.name) probe \(times)")
+        }
+        for suppression in instance.suppressions {
+            switch suppression.rule {
+            case .report: ways.append("a restart for health is not configured: liveness.action, restart.policy")
+            case .i8: ways.append("its readiness must stay steady for some minutes")
+            case .i3, .i4, .i5, .i9, .pressure: break
+            }
+        }
+        return ways
     }
 
     private func waitsOfStart(_ instance: InstanceStatus) -> [String] {
@@ -38,7 +57,10 @@ extension WhyDocument {
         switch service.kind {
         case .notify: what = "waits for READY=1 from pid \(instance.pid ?? 0)"
         case .oneshot: what = "waits for pid \(instance.pid ?? 0) to end with success"
-        case .simple: what = "waits for its readiness"
+        case .simple: what = "waits for its startup probe"
+        }
+        if instance.checks.contains(where: { $0.kind == .readiness }) {
+            return ["waits for its readiness probe: it is kept running, however long that takes"]
         }
         guard let started = instance.startedAt else { return [what] }
         let deadline = started.advanced(by: service.startupTimeout)

@@ -72,6 +72,8 @@ public struct WhyDocument: Sendable {
         writer.member("target", node.name)
         writer.member("kind", "node")
         writeState(node.state, node.reason, since: node.since, &writer)
+        writer.member("hold", ifPresent: node.hold)
+        writer.member("hold_reason", ifPresent: node.holdReason)
         let troubled = snapshot.fleet.services.filter { $0.state != .healthy && $0.state != .stopped }
         writer.member(
             "unblock",
@@ -84,7 +86,7 @@ public struct WhyDocument: Sendable {
                 }
             }
         )
-        writeInstances(troubled.flatMap(\.instances).filter { !$0.ready }, &writer)
+        writeInstances(troubled.flatMap(\.instances).filter { !$0.ready || !$0.suppressions.isEmpty }, &writer)
     }
 
     private func writeService(_ name: String, _ writer: inout JSONWriter) {
@@ -156,6 +158,7 @@ public struct WhyDocument: Sendable {
         writer.member("crashes_in_a_row", instance.crashesInARow)
         writer.member("stopped_by", ifPresent: instance.intentReason)
         writer.member("status_text", ifPresent: instance.statusText)
+        HealthDocument(instance: instance, snapshot: snapshot, now: now).write(&writer)
         if let started = instance.startedAt, instance.pid != nil {
             writer.member("uptime_seconds", rounded: max(0, now.since(started).inSeconds))
         }
@@ -199,6 +202,7 @@ public struct WhyDocument: Sendable {
                 writer.member("backoff_max_seconds", rounded: restart.backoffMax.inSeconds)
                 writer.member("backoff_jitter", rounded: restart.backoffJitter)
                 writer.member("stable_after_seconds", rounded: restart.stableAfter.inSeconds)
+                writer.member("health", ifPresent: words.health)
             }
         )
     }

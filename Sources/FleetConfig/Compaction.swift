@@ -41,6 +41,7 @@ struct Compaction {
         text(&service.release)
         list(&service.sockets)
         integers(&service.restart.successExitCodes)
+        if let probe = service.startupProbe { service.startupProbe?.method = method(probe.method) }
         if let probe = service.readiness { service.readiness?.method = method(probe.method) }
         if let probe = service.liveness.probe { service.liveness.probe?.method = method(probe.method) }
     }

@@ -80,6 +80,7 @@ struct HealthRenderer {
             writer.member("version", version)
             writer.member("intent", fleet.node.intent.rawValue)
             writer.member("first_start_finished", fleet.node.firstStartFinished)
+            writer.member("hold", ifPresent: fleet.node.hold)
             writer.member(
                 "services",
                 array: { writer in
@@ -212,6 +213,17 @@ struct HealthRenderer {
         if let started = instance.startedAt { writer.member("started_at", time(started, snapshot)) }
         if let next = instance.nextStartAt { writer.member("next_start_at", time(next, snapshot)) }
         writer.member("in_flight", ifPresent: instance.inFlight)
+        for check in instance.checks {
+            writer.member("\(check.kind.name)_probe", check.state.rawValue)
+        }
+        if !instance.suppressions.isEmpty {
+            writer.member(
+                "suppressed",
+                array: { list in
+                    for suppression in instance.suppressions { list.value(suppression.rule.rawValue) }
+                }
+            )
+        }
         if let exit = instance.lastExit {
             writer.member(
                 "last_exit",

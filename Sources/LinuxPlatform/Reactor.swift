@@ -16,6 +16,11 @@ public final class Reactor {
     /// Called at the end of every turn, before the loop sleeps again.
     public var endOfTurn: () -> Void = {}
 
+    /// Called first in a turn that came later than `patience` after its earliest timer was due: something held the
+    /// loop up, and what follows in this turn is older than it looks.
+    public var heldUp: (Duration) -> Void = { _ in }
+    public var patience: Duration = .seconds(2)
+
     /// - Throws: `SystemError` when the kernel refuses an epoll or event descriptor.
     public init() throws(SystemError) {
         queue = try EventQueue()
@@ -60,7 +65,9 @@ public final class Reactor {
     public func run() throws(SystemError) {
         running = true
         while running {
-            for event in try queue.wait(nanoseconds: timeoutNanoseconds()) {
+            let events = try queue.wait(nanoseconds: timeoutNanoseconds())
+            if let due = timers.next, case let late = MonotonicClock.now().since(due), late > patience { heldUp(late) }
+            for event in events {
                 // Looked up anew each time: an earlier handler may have ended this watch.
                 handlers[event.token]?(event)
             }

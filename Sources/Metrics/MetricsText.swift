@@ -36,6 +36,7 @@ public enum MetricsText {
         services(snapshot.fleet.services, &writer)
         instances(snapshot, &writer)
         daemon(snapshot.counters, &writer)
+        HealthMetrics.write(snapshot, &writer)
         healthServer(health, &writer)
         if let process { self.process(process, &writer) }
         return writer.bytes
@@ -100,7 +101,7 @@ public enum MetricsText {
         }
     }
 
-    private static func labels(of id: InstanceID) -> [(String, String)] {
+    static func labels(of id: InstanceID) -> [(String, String)] {
         [("service", id.service), ("instance", "\(id.index)")]
     }
 

@@ -37,8 +37,40 @@ public final class StatusBoard: Sendable {
         /// Log bytes taken in, by service.
         public var logBytes: [String: UInt64] = [:]
         public var spawnFailures: UInt64 = 0
+        /// Results of probes, in the order of the configuration.
+        public var probes: [ProbeFigure] = []
+        /// Actions that were not taken (rule I10), where there were any.
+        public var suppressions: [SuppressionFigure] = []
+        /// How often health states were frozen (rule I9).
+        public var freezes: UInt64 = 0
 
         public init() {}
+    }
+
+    /// What one kind of a service's probes has found.
+    public struct ProbeFigure: Sendable, Equatable {
+        public var service: String
+        public var kind: ProbeKind
+        public var counts: ProbeCounts
+
+        public init(service: String, kind: ProbeKind, counts: ProbeCounts) {
+            self.service = service
+            self.kind = kind
+            self.counts = counts
+        }
+    }
+
+    /// How often a rule kept something from being done with a service.
+    public struct SuppressionFigure: Sendable, Equatable {
+        public var service: String
+        public var rule: SuppressionRule
+        public var count: UInt64
+
+        public init(service: String, rule: SuppressionRule, count: UInt64) {
+            self.service = service
+            self.rule = rule
+            self.count = count
+        }
     }
 
     /// Which services a reader has not yet seen the newest state of.

@@ -27,15 +27,7 @@ struct LaunchBuilder {
         generation: Generation
     ) throws(EnvironmentFiles.Problem) -> LaunchRequest {
         let id = InstanceID(service: service.name, index: index)
-        let expand = { (text: String) in
-            Placeholders.expand(
-                text,
-                service: service.name,
-                index: index,
-                node: nodeName,
-                port: service.portBase.map { $0 + index }
-            )
-        }
+        let expand = { (text: String) in self.expand(text, service, index: index) }
         var request = LaunchRequest(
             instance: id,
             generation: generation,
@@ -51,6 +43,34 @@ struct LaunchBuilder {
         }
         request.oomScoreAdjust = service.resources.oomScoreAdjust.map { Int32(clamping: $0) }
         request.cgroup = cgroupSettings(service.resources)
+        return request
+    }
+
+    /// Fills in what is known of one instance.
+    func expand(_ text: String, _ service: ServiceSpec, index: Int) -> String {
+        Placeholders.expand(
+            text,
+            service: service.name,
+            index: index,
+            node: nodeName,
+            port: service.portBase.map { $0 + index }
+        )
+    }
+
+    /// A start of an exec probe: as the service's user, in its environment and under its limits. What ties a process
+    /// to its supervisor is not the probe's.
+    func probe(
+        _ service: ServiceSpec,
+        index: Int,
+        _ place: InstanceID,
+        _ generation: Generation,
+        output: HeldName
+    ) throws(EnvironmentFiles.Problem) -> LaunchRequest {
+        var request = try request(service, index: index, generation: generation)
+        request.instance = place
+        request.output = output
+        let others = ["NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID="]
+        request.environment.removeAll { entry in others.contains { entry.hasPrefix($0) } }
         return request
     }
 
@@ -95,6 +115,11 @@ enum HeldNames {
 
     /// The end that becomes the worker's standard output and error.
     static func outputWriter(_ id: InstanceID) -> HeldName { "input/\(id)" }
+
+    /// The end that becomes the output of an exec probe, held for the moment of its start.
+    static func probeOutput(_ place: InstanceID) -> HeldName { "probe/\(place)" }
+
+    static func isProbeOutput(_ name: HeldName) -> Bool { name.hasPrefix("probe/") }
 
     static func health(_ address: ListenAddress) -> HeldName { "health/\(address)" }
 

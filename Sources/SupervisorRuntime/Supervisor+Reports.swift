@@ -12,6 +12,7 @@ extension Supervisor {
     }
 
     func received(_ report: ShimReport) {
+        if probeReported(report) { return }
         switch report {
         case .started(let id, let generation, let pid, let at, let warnings):
             forgetPid(of: id, generation)
@@ -52,7 +53,9 @@ extension Supervisor {
         mains = [:]
         shimProcess = listing.shimPid
         identity = SenderIdentity(containment: listing.containmentOfTrees)
-        for record in listing.records where record.state == .running {
+        for record in listing.records where ExecProbes.isProbe(record.instance) { execProbes.found(record) }
+        for name in listing.held.keys.sorted() where HeldNames.isProbeOutput(name) { link?.send(.letGo(name)) }
+        for record in listing.records where record.state == .running && !ExecProbes.isProbe(record.instance) {
             mains[record.pid] = (record.instance, record.generation)
         }
         pipesHeld = []
@@ -80,7 +83,7 @@ extension Supervisor {
         var adoption = Adoption()
         adoption.intents = intents
         adoption.remainsEnded = listing.remainsEnded
-        adoption.records = listing.records
+        adoption.records = listing.records.filter { !ExecProbes.isProbe($0.instance) }
         for (key, value) in listing.memory {
             if key == MemoryKeys.node {
                 adoption.remembered.node = RememberedNode(decoding: value) ?? RememberedNode()

@@ -88,6 +88,8 @@ extension Supervisor {
             throw SupervisorError("\(error)")
         }
         reactor.endOfTurn = { [unowned self] in publish() }
+        reactor.patience = HealthLimits.disturbance
+        reactor.heldUp = { [unowned self] in receive(.disturbed(.loopStalled($0))) }
         if let listing = pendingListing { begin(listing) }
         pendingListing = nil
         // What workers said while no daemon lived comes before the deadlines that passed meanwhile.
@@ -118,6 +120,7 @@ extension Supervisor {
             FileSystem.remove(configuration.notifySocketPath)
             FileSystem.remove(configuration.spec.control.socket)
         }
+        prober.stop()
         diskWorker.finish(patience: .seconds(2))
         output.stop()
     }
@@ -189,6 +192,7 @@ extension Supervisor {
         link = nil
         mains = [:]
         pipesHeld = []
+        execProbes.shimLost()
         receive(.shimLost)
         publish()
         reconnect()

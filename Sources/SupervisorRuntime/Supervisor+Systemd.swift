@@ -60,7 +60,9 @@ extension Supervisor {
 
     private func beat(due: MonotonicInstant) {
         let now = MonotonicClock.now()
-        board.beat(at: now, wallClockOffset: MonotonicClock.wallClockOffset())
+        let offset = MonotonicClock.wallClockOffset()
+        board.beat(at: now, wallClockOffset: offset)
+        noteDisturbances(wallClockOffset: offset)
         countFigures(loopDelay: now.since(due))
         trimOnce()
         askShim(now)
@@ -110,12 +112,38 @@ extension Supervisor {
         Systemd.notify("WATCHDOG=1")
     }
 
+    private func probeFigures() -> [StatusBoard.ProbeFigure] {
+        probedServices.map { index, kind in
+            StatusBoard.ProbeFigure(
+                service: configuration.spec.services[index].name,
+                kind: kind,
+                counts: machine.probeCounts(ofService: index)[kind]
+            )
+        }
+    }
+
+    private func suppressionFigures() -> [StatusBoard.SuppressionFigure] {
+        machine.suppressedServices.flatMap { index in
+            SuppressionRule.allCases.compactMap { rule in
+                let count = machine.suppressions(ofService: index, rule)
+                let name = configuration.spec.services[index].name
+                return count == 0 ? nil : StatusBoard.SuppressionFigure(service: name, rule: rule, count: count)
+            }
+        }
+    }
+
     private func countFigures(loopDelay: Duration) {
         let stale = machine.staleCallbacks
         let failures = machine.spawnFailures
         let logs = output.collector.counters
         let dropped = notify?.dropped ?? [:]
+        let probes = probeFigures()
+        let suppressions = suppressionFigures()
+        let freezes = machine.freezes
         board.count { counters in
+            counters.probes = probes
+            counters.suppressions = suppressions
+            counters.freezes = freezes
             counters.loopDelaySeconds = loopDelay.inSeconds
             counters.staleCallbacks = stale
             counters.spawnFailures = failures

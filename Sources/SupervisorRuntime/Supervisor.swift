@@ -1,5 +1,6 @@
 import FleetConfig
 import LinuxPlatform
+import Prober
 import ShimProtocol
 public import StatusBoard
 import SupervisorCore
@@ -19,6 +20,8 @@ public final class Supervisor {
     public let handle: SupervisorHandle
     let launches: LaunchBuilder
     private let serviceIndex: [String: Int]
+    /// Services with their kinds of probes, in order.
+    let probedServices: [(index: Int, kind: ProbeKind)]
 
     var machine: FleetMachine
     var link: ShimLink?
@@ -27,6 +30,12 @@ public final class Supervisor {
     /// The shim that this daemon started, and reaps.
     var shimPid: Int32?
     var notify: NotifyIntake?
+    let prober: Prober
+    lazy var execProbes = ExecProbes(reactor: reactor, hands: execHands())
+    /// The fleet is stopped; the last exec probes are being ended.
+    var finishesWhenProbesAreGone = false
+    var saidPressureIsUnknown = false
+    var lastWallClockOffset: Int64?
     var timers: [TimerToken: UInt64] = [:]
     var notifyTimer: UInt64?
     /// Main processes, by pid.
@@ -93,6 +102,10 @@ public final class Supervisor {
             mailbox: mailbox
         )
         launches = LaunchBuilder(configuration)
+        prober = Prober(clock: { MonotonicClock.now() }) { mailbox.post(.probed($0)) }
+        probedServices = configuration.spec.services.enumerated().flatMap { index, service in
+            ProbeKind.allCases.filter { service.probe($0) != nil }.map { (index, $0) }
+        }
         serviceIndex = Dictionary(
             configuration.spec.services.enumerated().map { ($0.element.name, $0.offset) }
         ) { first, _ in first }
@@ -124,6 +137,9 @@ public final class Supervisor {
         case .startTimer(let token, let deadline): startTimer(token, at: deadline)
         case .cancelTimer(let token):
             if let timer = timers.removeValue(forKey: token) { reactor.cancel(timer) }
+        case .watch(let key, let policy, let firstAt): watch(key, policy, firstAt: firstAt)
+        case .unwatch(let key): unwatch(key)
+        case .measurePressure: measurePressure()
         case .remember(let id, let memory):
             link?.send(.remember(key: MemoryKeys.instance(id), value: memory?.encoded() ?? []))
         case .rememberNode(let node): link?.send(.remember(key: MemoryKeys.node, value: node.encoded()))
@@ -134,10 +150,14 @@ public final class Supervisor {
             if let reply = replies.removeValue(forKey: operation) { diskWorker.afterWrites { reply(result) } }
         case .announceFirstStart: sayReady()
         case .finishShutdown:
-            link?.send(.exitWhenEmpty)
-            link?.flush()
-            end(.stopped)
+            if execProbes.isEmpty { finishShutdown() } else { finishesWhenProbesAreGone = true }
         }
+    }
+
+    func finishShutdown() {
+        link?.send(.exitWhenEmpty)
+        link?.flush()
+        end(.stopped)
     }
 
     /// The configuration of a service; nil for one that is no longer configured.

@@ -1,4 +1,5 @@
 import LinuxPlatform
+public import Prober
 public import StatusBoard
 public import SupervisorCore
 
@@ -11,6 +12,8 @@ public enum SupervisorLetter: Sendable {
     /// A log file, or the disk, has a problem, or has it no more.
     case logProblem(String)
     case intentsNotSaved(String)
+    /// Probes have found something.
+    case probed([ProbeReport])
 }
 
 /// How the edges reach supervision: letters in, replies out.
@@ -60,6 +63,7 @@ extension Supervisor {
         case .edgesAnswered: edgesAnswered()
         case .logProblem(let text): record(subject: nil, kind: "log-problem", text)
         case .intentsNotSaved(let text): record(subject: nil, kind: "warning", text)
+        case .probed(let reports): received(reports)
         }
     }
 

@@ -59,7 +59,12 @@ final class RequestHandler: ChannelInboundHandler {
             answer(.ok, "\(worker.options.name) pid \(System.pid)")
         case "/ready":
             let text = worker.isReady ? "ready" : worker.isStopping ? "stopping" : "not ready"
-            answer(worker.isReady ? .ok : .serviceUnavailable, text)
+            answer(worker.isReady ? worker.readyStatus : .serviceUnavailable, text)
+        case "/live":
+            answer(worker.liveStatus, "live")
+        case "/set":
+            worker.set(ready: Self.status(target["ready"]), live: Self.status(target["live"]), beats: target["beats"])
+            answer(.ok, "set")
         case "/slow":
             let milliseconds = min(max(0, target["ms"].flatMap { Int($0) } ?? 1_000), 3_600_000)
             worker.after(.milliseconds(milliseconds)) { _ in self.answer(.ok, "after \(milliseconds) ms") }
@@ -74,6 +79,10 @@ final class RequestHandler: ChannelInboundHandler {
         default:
             answer(.notFound, "no \(target.path) here")
         }
+    }
+
+    private static func status(_ text: String?) -> HTTPResponseStatus? {
+        text.flatMap { Int($0) }.flatMap { (100...599).contains($0) ? HTTPResponseStatus(statusCode: $0) : nil }
     }
 
     private func crash(_ target: RequestTarget) {

@@ -11,6 +11,10 @@ final class Worker {
     private var connections: [ObjectIdentifier: RequestHandler] = [:]
     private(set) var isReady = false
     private(set) var isStopping = false
+    /// What the health checks of this worker answer, as a test wants it.
+    private(set) var readyStatus = HTTPResponseStatus.ok
+    private(set) var liveStatus = HTTPResponseStatus.ok
+    private var beats = true
     /// Requests taken and not yet answered.
     private var inFlight = 0
     /// Lines of `--log-flood` written so far.
@@ -28,7 +32,7 @@ final class Worker {
         startMischief()
         if let heartbeat = options.heartbeat {
             let interval = TimeAmount(heartbeat)
-            repeatTask(every: interval) { $0.notifier?.send("WATCHDOG=1") }
+            repeatTask(every: interval) { if $0.beats { $0.notifier?.send("WATCHDOG=1") } }
         }
         after(options.startDelay) { $0.listen() }
     }
@@ -42,6 +46,13 @@ final class Worker {
         // A newline would begin another assignment of the protocol.
         let line = String(text.prefix(256).map { $0.isNewline ? " " : $0 })
         notifier?.send("STATUS=\(line)")
+    }
+
+    /// Changes what the health checks answer, and whether heartbeats are sent: `no` ends them.
+    func set(ready: HTTPResponseStatus?, live: HTTPResponseStatus?, beats: String?) {
+        readyStatus = ready ?? readyStatus
+        liveStatus = live ?? liveStatus
+        if let beats { self.beats = beats != "no" }
     }
 
     private func repeatTask(every interval: TimeAmount, _ body: @escaping @Sendable (Worker) -> Void) {

@@ -74,7 +74,8 @@ struct WorkerOptions {
           --fork-storm N         N chains of short-lived processes, each starting its successor
           --ignore-sigterm       ignore SIGTERM, in children too
         Durations: 250ms 5s 2m 1h. Sizes: 4096 64KiB 1MiB.
-        Requests: GET / /ready /slow?ms=N /crash[?code=N|?signal=S] /hang /status?text=TEXT
+        Requests: GET / /ready /live /slow?ms=N /crash[?code=N|?signal=S] /hang /status?text=TEXT
+          /set?ready=CODE&live=CODE&beats=no changes what /ready and /live answer, and ends heartbeats
         """
 
     init(arguments: [String], environment: (String) -> String?) throws(UsageError) {

@@ -212,7 +212,6 @@ import Testing
         #expect(
             configuration.warnings.map(\.description) == [
                 "\(main):47: services.auth.sockets: \(text)",
-                "\(main):64: services.auth.readiness: \(text)",
                 "\(main):79: services.auth.breaker: \(text)",
                 "\(main):87: dependencies.\"svc.payment.v1\": \(text)",
             ]

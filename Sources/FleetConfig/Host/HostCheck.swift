@@ -26,7 +26,13 @@ public enum HostCheck {
 
         mutating func check(_ number: Int) {
             let service = configuration.spec.services[number]
-            if let program = service.command.first { checkProgram(filled(program, service), number) }
+            if let program = service.command.first { checkProgram(filled(program, service), ["command"], number) }
+            for (key, probe) in [
+                ("startup", service.startupProbe), ("readiness", service.readiness), ("liveness", service.liveness.probe),
+            ] {
+                guard case .exec(let command)? = probe?.method, let program = command.first else { continue }
+                checkProgram(filled(program, service), [key, "exec"], number)
+            }
             checkDirectory(filled(service.workingDirectory, service), number)
             for file in service.environmentFiles { checkEnvironmentFile(file, number) }
         }
@@ -43,15 +49,15 @@ public enum HostCheck {
             return facts
         }
 
-        private mutating func checkProgram(_ path: String, _ number: Int) {
+        private mutating func checkProgram(_ path: String, _ key: [String], _ number: Int) {
             switch facts(path) {
             case .failure(let problem):
-                add(number, ["command"], "cannot find \(Quoting.shown(path)): \(problem); install it or change command")
+                let name = key.last ?? "command"
+                add(number, key, "cannot find \(Quoting.shown(path)): \(problem); install it or change \(name)")
             case .success(let facts) where facts.isDirectory:
-                add(number, ["command"], "cannot execute \(Quoting.shown(path)): it is a directory; name a program")
+                add(number, key, "cannot execute \(Quoting.shown(path)): it is a directory; name a program")
             case .success(let facts) where !facts.isExecutable:
-                let text = "cannot execute \(Quoting.shown(path)): it is not executable; chmod +x it"
-                add(number, ["command"], text)
+                add(number, key, "cannot execute \(Quoting.shown(path)): it is not executable; chmod +x it")
             case .success: break
             }
         }

@@ -60,6 +60,7 @@ struct ProbeDraft: Sendable, Equatable {
 /// A service while it is being read.
 struct ServiceDraft: Sendable, Equatable {
     var spec: ServiceSpec
+    var startup = ProbeDraft()
     var readiness = ProbeDraft()
     var liveness = ProbeDraft()
 
@@ -69,6 +70,7 @@ struct ServiceDraft: Sendable, Equatable {
 
     init(_ spec: ServiceSpec) {
         self.spec = spec
+        startup = ProbeDraft(spec.startupProbe)
         readiness = ProbeDraft(spec.readiness)
         liveness = ProbeDraft(spec.liveness.probe)
     }
@@ -76,6 +78,7 @@ struct ServiceDraft: Sendable, Equatable {
     /// The service with its probes in place.
     var finished: ServiceSpec {
         var spec = spec
+        spec.startupProbe = startup.probe
         spec.readiness = readiness.probe
         spec.liveness.probe = liveness.probe
         return spec

@@ -7,6 +7,7 @@ enum ServiceKeys {
 
     private static let all: [KeyDescription<ServiceDraft>] =
         process + resources + restart + lifecycle
+        + startupProbe.map { $0.within("startup", \ServiceDraft.startup) }
         + probe.map { $0.within("readiness", \ServiceDraft.readiness) }
         + probe.map { $0.within("liveness", \ServiceDraft.liveness) }
 
@@ -110,12 +111,18 @@ enum ServiceKeys {
         ),
     ]
 
-    private static let probe: [KeyDescription<ProbeDraft>] = [
+    private static let probeMethod: [KeyDescription<ProbeDraft>] = [
         .key("http", \.http, ServiceCodecs.url.optional(none: "(none)"), .live),
         .key("tcp", \.tcp, ServiceCodecs.probeAddress.optional(none: "(none)"), .live),
         .key("exec", \.exec, ServiceCodecs.command.optional(none: "(none)"), .live),
         .key("grpc", \.grpc, ServiceCodecs.probeAddress.optional(none: "(none)"), .live),
         .key("period", \.period, positive("5s"), .live),
+    ]
+
+    /// `timeout` is the time for the whole start, so that of one probe has a name of its own.
+    private static let startupProbe = probeMethod + [.key("probe_timeout", \.timeout, positive("2s"), .live)]
+
+    private static let probe: [KeyDescription<ProbeDraft>] = probeMethod + [
         .key("timeout", \.timeout, positive("2s"), .live),
         .key("success_threshold", \.successThreshold, .integer(1...1000, example: 2), .live),
         .key("failure_threshold", \.failureThreshold, .integer(1...1000, example: 3), .live),

@@ -4,10 +4,7 @@ import SupervisorCore
 /// nothing else needs a change.
 enum NotYetActedOn {
     /// Keys of a service, also in `[defaults]`.
-    private static let serviceKeys: [[String]] = [
-        ["sockets"], ["readiness"], ["liveness", "http"], ["liveness", "tcp"], ["liveness", "exec"],
-        ["liveness", "grpc"], ["breaker"],
-    ]
+    private static let serviceKeys: [[String]] = [["sockets"], ["breaker"]]
 
     /// Keys of the fleet.
     private static let fleetKeys: [[String]] = []

@@ -75,11 +75,9 @@ enum ServiceRules {
 /// Placeholders must be known, and have a value.
 enum PlaceholderRules {
     static func check(_ service: DecodedService, _ problems: inout Problems) {
-        for key in [["command"], ["working_directory"], ["readiness", "exec"], ["liveness", "exec"]] {
-            check(service, key, &problems)
-        }
-        for probe in ["readiness", "liveness"] {
-            for method in ["http", "tcp", "grpc"] { check(service, [probe, method], &problems) }
+        for key in [["command"], ["working_directory"]] { check(service, key, &problems) }
+        for probe in ["startup", "readiness", "liveness"] {
+            for method in ProbeDraft.methods { check(service, [probe, method], &problems) }
         }
         for entry in service.table.table("environment")?.entries ?? [] {
             check(service, ["environment", entry.key], &problems)
@@ -125,6 +123,7 @@ enum PlaceholderRules {
 /// A probe asks in exactly one way, and its address must be one when the placeholders are filled in.
 enum ProbeRules {
     static func check(_ service: DecodedService, _ problems: inout Problems) {
+        check(service, "startup", service.draft.startup, mayBeEmpty: true, &problems)
         check(service, "readiness", service.draft.readiness, mayBeEmpty: false, &problems)
         check(service, "liveness", service.draft.liveness, mayBeEmpty: true, &problems)
     }
@@ -144,7 +143,9 @@ enum ProbeRules {
             problems.add(service.path + [key], text, at: methods[1].node.location)
         } else if methods.isEmpty {
             // A table with a watchdog only is complete; one that times a probe needs a probe to time.
-            let timing = ["period", "timeout", "success_threshold", "failure_threshold"]
+            let timing =
+                key == "startup"
+                ? ["period", "probe_timeout"] : ["period", "timeout", "success_threshold", "failure_threshold"]
             let own = table.entries.first { timing.contains($0.key) && !$0.node.location.inherited }
             guard !mayBeEmpty || own != nil else { return }
             let text = "cannot probe without a way to ask; use exactly one of http, tcp, exec or grpc"
@@ -155,6 +156,26 @@ enum ProbeRules {
             let wanted = method == "http" ? "http://host:port/path" : "host:port"
             let advice = "cannot use \(Quoting.shown(text)); use \(wanted)"
             ServiceRules.add(service, [key, method], advice, &problems)
+        }
+        checkKind(service, key, methods.filter { !$0.node.location.inherited }, &problems)
+    }
+
+    /// What does not stay, or says itself when it is ready, is not asked. Defaults for all services pass it by.
+    private static func checkKind(
+        _ service: DecodedService,
+        _ key: String,
+        _ methods: [ConfigurationTable.Entry],
+        _ problems: inout Problems
+    ) {
+        let kind = service.draft.spec.kind
+        if key == "startup", kind != .simple, let method = methods.first {
+            let reason = kind == .notify ? "says READY=1 itself" : "is started when it has ended"
+            let text = "cannot be used with type = \"\(kind.rawValue)\", which \(reason); use \"simple\", or remove it"
+            problems.add(service.path + [key, method.key], text, at: method.node.location)
+        }
+        if key != "startup", kind == .oneshot, let method = methods.first {
+            let text = "cannot be used with type = \"oneshot\", which does not stay; remove it"
+            problems.add(service.path + [key, method.key], text, at: method.node.location)
         }
     }
 

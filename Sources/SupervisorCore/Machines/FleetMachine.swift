@@ -70,6 +70,9 @@ public struct FleetMachine: Sendable, Equatable {
         services[index].suppressions[rule] ?? 0
     }
 
+    /// Services with which something was not done, in order.
+    public var suppressedServices: [Int] { services.indices.filter { !services[$0].suppressions.isEmpty } }
+
     /// How often states were frozen, since this daemon began (rule I9).
     public internal(set) var freezes: UInt64 = 0
 

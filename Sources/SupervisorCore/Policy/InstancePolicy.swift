@@ -20,9 +20,10 @@ public struct InstancePolicy: Sendable, Equatable {
         stopGracePeriod = service.stopGracePeriod
         watchdog = service.liveness.watchdog
         livenessAction = service.liveness.action
-        startup = service.startupProbe.map { ProbePolicy($0) }
-        readiness = service.readiness.map { ProbePolicy($0) }
-        liveness = service.liveness.probe.map { ProbePolicy($0) }
+        // A notify service says itself when it is ready; a oneshot is not there to be asked.
+        startup = kind == .simple ? service.startupProbe.map { ProbePolicy($0) } : nil
+        readiness = kind == .oneshot ? nil : service.readiness.map { ProbePolicy($0) }
+        liveness = kind == .oneshot ? nil : service.liveness.probe.map { ProbePolicy($0) }
     }
 
     func probe(_ kind: ProbeKind) -> ProbePolicy? {

@@ -20,6 +20,8 @@ struct StatusAnswer: Decodable {
         var since: String
         var firstStartFinished: Bool?
         var heartbeatAgeSeconds: Double?
+        var hold: String?
+        var holdReason: String?
     }
 
     struct Service: Decodable {
@@ -50,6 +52,8 @@ struct StatusAnswer: Decodable {
         var crashesInARow: Int?
         var statusText: String?
         var stoppedBy: String?
+        var probes: [ProbeAnswer]?
+        var suppressed: [SuppressionAnswer]?
     }
 
     var at: String?
@@ -64,11 +68,27 @@ struct ExitAnswer: Decodable {
     var explanation: String?
 }
 
+struct ProbeAnswer: Decodable {
+    var kind: String
+    var state: String
+    var failuresInARow: Int?
+    var failingSince: String?
+    var text: String?
+    var unknown: String?
+}
+
+struct SuppressionAnswer: Decodable {
+    var rule: String
+    var text: String
+    var since: String
+}
+
 struct WhyAnswer: Decodable {
     /// The facts about one subject.
     struct Facts: Decodable {
         struct Policy: Decodable {
             var text: String
+            var health: String?
         }
 
         struct NextStart: Decodable {
@@ -90,6 +110,10 @@ struct WhyAnswer: Decodable {
         var policy: Policy?
         var nextStart: NextStart?
         var unblock: [String]?
+        var hold: String?
+        var holdReason: String?
+        var probes: [ProbeAnswer]?
+        var suppressed: [SuppressionAnswer]?
     }
 
     var at: String

@@ -35,6 +35,9 @@ struct StatusRenderer {
                 "supervision has not moved for \(TimeText.brief(age)); what follows is that old"
             )
         }
+        if let hold = status.node.hold {
+            text += paragraph("hold", "\(hold): \(status.node.holdReason ?? "health stands still")")
+        }
         if status.node.firstStartFinished == false { text += paragraph("note", "the first start is still going on") }
         return text
     }
@@ -116,6 +119,8 @@ struct StatusRenderer {
             instance.pid.map { "pid \($0), up \(instance.uptimeSeconds.map(TimeText.brief) ?? "?")" }
         )
         card.row("ready", instance.ready ? "yes" : "no")
+        card.probes(instance.probes, at: status.at ?? "")
+        card.suppressions(instance.suppressed, at: status.at ?? "")
         card.row("next start", instance.nextStartInSeconds.map { "in \(TimeText.brief($0))" })
         let row = instance.crashesInARow.map { $0 > 0 ? " (crashes in a row: \($0))" : "" } ?? ""
         card.row("restarts", "\(instance.restarts)\(row)")

@@ -43,11 +43,36 @@ struct WhyRenderer {
             )
         }
         card.row("it says", facts.statusText)
+        card.row("hold", facts.hold.map { "\($0): \(facts.holdReason ?? "")" })
+        card.probes(facts.probes, at: why.at)
+        card.suppressions(facts.suppressed, at: why.at)
         card.row("policy", facts.policy?.text)
+        card.row("health", facts.policy?.health)
         if let next = facts.nextStart {
             let attempt = next.attempt.map { "attempt \($0) " } ?? ""
             card.row("next", "\(attempt)in \(TimeText.brief(next.inSeconds)) (\(TimeText.whole(next.at)))")
         }
         for (index, way) in (facts.unblock ?? []).enumerated() { card.row(index == 0 ? "unblock" : "", way) }
+    }
+}
+
+extension Card {
+    /// One row for each probe: what it found, and for how long.
+    mutating func probes(_ probes: [ProbeAnswer]?, at now: String) {
+        for (index, probe) in (probes ?? []).enumerated() {
+            var text = "\(probe.kind) \(probe.state)"
+            if let failures = probe.failuresInARow, let since = probe.failingSince {
+                text += ", \(failures) failed in a row for \(TimeText.span(since, now)): \(probe.text ?? "")"
+            }
+            if let obstacle = probe.unknown { text += ", cannot be run: \(obstacle)" }
+            row(index == 0 ? "probes" : "", text)
+        }
+    }
+
+    /// One row for each thing that is not done, with the rule that keeps it from being done.
+    mutating func suppressions(_ suppressions: [SuppressionAnswer]?, at now: String) {
+        for (index, suppression) in (suppressions ?? []).enumerated() {
+            row(index == 0 ? "not done" : "", "\(suppression.text), for \(TimeText.span(suppression.since, now))")
+        }
     }
 }

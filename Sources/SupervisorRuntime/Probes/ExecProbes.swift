@@ -1,0 +1,305 @@
+import LinuxPlatform
+import ShimProtocol
+import SupervisorCore
+
+/// Runs exec probes on time, through the shim: it starts each as the service's user in its environment, in a place of
+/// its own, and ends it as a tree. Lives on the supervision thread, which waits for none of them.
+///
+/// To the shim a probe is an instance of its own, named so that no service can be (`auth@readiness/0`): what it has
+/// for workers serves here, and a probe that outlives its daemon is found and ended by the next one.
+final class ExecProbes {
+    /// Named limits (rule P7).
+    enum Limits {
+        /// Probes that run at one time; more wait.
+        static let running = 16
+        /// Of its output, what is kept to say why it failed, bytes. The rest is read and dropped.
+        static let output = 512
+        /// A time that came this much late says nothing about the probe.
+        static let lateness: Duration = .milliseconds(500)
+    }
+
+    /// What is done for the probes by those who can.
+    struct Hands {
+        /// Asks the shim to start the command; the text says why that cannot even be asked.
+        var start: (ProbeKey, [String], InstanceID, Generation, SharedDescriptor) throws(Obstacle) -> Void
+        var endTree: (InstanceID, Generation) -> Void
+        var release: (InstanceID, Generation) -> Void
+        var report: (ProbeKey, ProbeOutcome) -> Void
+        /// The last probe is gone.
+        var emptied: () -> Void
+    }
+
+    struct Obstacle: Error {
+        var kind: ProbeObstacle
+        var text: String
+    }
+
+    private struct Watch {
+        var command: [String]
+        var period: Duration
+        var timeout: Duration
+        var next: MonotonicInstant
+        var timer: UInt64
+        var isQueued = false
+    }
+
+    private struct Run {
+        var key: ProbeKey
+        var generation: Generation
+        var timeout: Duration
+        var timer: UInt64?
+        var output: SharedDescriptor?
+        var text: [UInt8] = []
+        /// A result was reported, or nobody waits for one.
+        var isSettled = false
+        var timedOut = false
+    }
+
+    private let reactor: Reactor
+    private let hands: Hands
+    private var watches: [ProbeKey: Watch] = [:]
+    private var runs: [InstanceID: Run] = [:]
+    private var queue: [ProbeKey] = []
+    /// Never one that an earlier daemon used.
+    private var nextGeneration: Generation
+
+    init(reactor: Reactor, hands: Hands) {
+        self.reactor = reactor
+        self.hands = hands
+        nextGeneration = Generation(clamping: MonotonicClock.now().nanoseconds)
+    }
+
+    var isEmpty: Bool { runs.isEmpty }
+
+    /// The shim's name for a probe.
+    static func place(of key: ProbeKey) -> InstanceID {
+        InstanceID(service: "\(key.instance.service)@\(key.kind.name)", index: key.instance.index)
+    }
+
+    /// Whether the shim's instance is a probe: the name of a service holds no `@`.
+    static func isProbe(_ id: InstanceID) -> Bool { id.service.utf8.contains(UInt8(ascii: "@")) }
+
+    // MARK: On time
+
+    func watch(_ key: ProbeKey, _ command: [String], _ policy: ProbePolicy, firstAt: MonotonicInstant) {
+        unwatch(key)
+        let timer = schedule(key, at: firstAt)
+        watches[key] = Watch(
+            command: command,
+            period: policy.period,
+            timeout: policy.timeout,
+            next: firstAt,
+            timer: timer
+        )
+    }
+
+    func unwatch(_ key: ProbeKey) {
+        guard let watch = watches.removeValue(forKey: key) else { return }
+        reactor.cancel(watch.timer)
+        queue.removeAll { $0 == key }
+        let place = Self.place(of: key)
+        guard runs[place]?.key == key else { return }
+        // Nobody waits for what it finds.
+        runs[place]?.isSettled = true
+        end(place)
+    }
+
+    private func schedule(_ key: ProbeKey, at moment: MonotonicInstant) -> UInt64 {
+        reactor.schedule(at: moment) { [unowned self] in due(key) }
+    }
+
+    private func due(_ key: ProbeKey) {
+        guard var watch = watches[key] else { return }
+        let now = MonotonicClock.now()
+        let late = now.since(watch.next)
+        // Neither a drift nor, after a pause, one after the other.
+        let missed = max(0, late.clampedNanoseconds / max(1, watch.period.clampedNanoseconds))
+        watch.next = watch.next.advanced(by: watch.period * (missed + 1))
+        watch.timer = schedule(key, at: watch.next)
+        let wasQueued = watch.isQueued
+        watch.isQueued = true
+        watches[key] = watch
+        if wasQueued {
+            hands.report(key, .unknown(.busy, "\(Limits.running) other probes have been running since it was due"))
+        } else if runs[Self.place(of: key)] != nil {
+            watches[key]?.isQueued = false
+            hands.report(key, .unknown(.busy, "the one before it has not ended yet"))
+        } else {
+            queue.append(key)
+            startQueued()
+        }
+    }
+
+    private func startQueued() {
+        while runs.count < Limits.running, !queue.isEmpty {
+            let key = queue.removeFirst()
+            guard let watch = watches[key] else { continue }
+            watches[key]?.isQueued = false
+            start(key, watch)
+        }
+    }
+
+    // MARK: A run
+
+    private func start(_ key: ProbeKey, _ watch: Watch) {
+        let place = Self.place(of: key)
+        nextGeneration &+= 1
+        do throws(Obstacle) {
+            let (reader, writer) = try pipe()
+            try hands.start(key, watch.command, place, nextGeneration, writer)
+            runs[place] = Run(key: key, generation: nextGeneration, timeout: watch.timeout, output: reader)
+            collect(reader, place)
+        } catch {
+            hands.report(key, .unknown(error.kind, error.text))
+        }
+    }
+
+    private func pipe() throws(Obstacle) -> (read: SharedDescriptor, write: SharedDescriptor) {
+        do throws(SystemError) {
+            let pair = try FileDescriptors.pipe()
+            try FileDescriptors.setNonblocking(pair.read.rawValue)
+            return pair
+        } catch {
+            throw Obstacle(kind: .resources, text: "\(error)")
+        }
+    }
+
+    /// The beginning of what it says is kept; all of it is read, so that it need not wait.
+    private func collect(_ reader: SharedDescriptor, _ place: InstanceID) {
+        do throws(SystemError) {
+            try reactor.watch(reader.rawValue) { [unowned self] _ in readOutput(place) }
+        } catch {
+            // It is judged by its end alone; once the pipe is full it waits, and its time runs out.
+            runs[place]?.output = nil
+        }
+    }
+
+    private func readOutput(_ place: InstanceID) {
+        guard let output = runs[place]?.output else { return }
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        // A share of a turn, whatever it writes.
+        for _ in 0..<16 {
+            let count = buffer.withUnsafeMutableBytes { bytes in
+                try? FileDescriptors.read(output.rawValue, into: bytes)
+            }
+            guard let count = count ?? nil else { return }
+            if count == 0 { return closeOutput(place) }
+            let room = Limits.output - (runs[place]?.text.count ?? 0)
+            if room > 0 { runs[place]?.text.append(contentsOf: buffer[..<min(count, room)]) }
+        }
+    }
+
+    private func closeOutput(_ place: InstanceID) {
+        guard let output = runs[place]?.output else { return }
+        reactor.unwatch(output.rawValue)
+        runs[place]?.output = nil
+    }
+
+    // MARK: What the shim says
+
+    func started(_ place: InstanceID, _ generation: Generation) {
+        guard let run = runs[place], run.generation == generation else { return hands.endTree(place, generation) }
+        // Its time begins when it runs: how long a start takes says nothing about the worker.
+        let deadline = MonotonicClock.now().advanced(by: run.timeout)
+        runs[place]?.timer = reactor.schedule(at: deadline) { [unowned self] in timedOut(place, generation, deadline) }
+    }
+
+    func startFailed(_ place: InstanceID, _ generation: Generation, _ failure: SpawnFailure) {
+        guard let run = runs[place], run.generation == generation else { return }
+        settle(place, .unknown(.spawn, "\(failure)"))
+        remove(place, run)
+    }
+
+    private func timedOut(_ place: InstanceID, _ generation: Generation, _ deadline: MonotonicInstant) {
+        guard let run = runs[place], run.generation == generation else { return }
+        runs[place]?.timer = nil
+        runs[place]?.timedOut = true
+        let late = MonotonicClock.now().since(deadline)
+        settle(
+            place,
+            late > Limits.lateness
+                ? .unknown(.busy, "the supervisor was held up for \(late.brief) meanwhile")
+                : .failure("did not end within \(run.timeout.brief)")
+        )
+        hands.endTree(place, generation)
+    }
+
+    func exited(_ place: InstanceID, _ generation: Generation, _ status: ExitStatus, treeGone: Bool) {
+        if let run = runs[place], run.generation == generation {
+            readOutput(place)
+            settle(place, outcome(place, status))
+            if let timer = run.timer { reactor.cancel(timer) }
+            runs[place]?.timer = nil
+        }
+        if treeGone { gone(place, generation) } else { hands.endTree(place, generation) }
+    }
+
+    private func outcome(_ place: InstanceID, _ status: ExitStatus) -> ProbeOutcome {
+        if status == .code(0) { return .success }
+        let said = PrintableText.firstLine(of: runs[place]?.text ?? [])
+        return .failure(status.inWords + (said.isEmpty ? "" : ": \(said)"))
+    }
+
+    /// Nothing of it is left, whether it is one of ours or one that an earlier daemon began.
+    func gone(_ place: InstanceID, _ generation: Generation) {
+        hands.release(place, generation)
+        guard let run = runs[place], run.generation == generation else { return }
+        remove(place, run)
+    }
+
+    /// What an earlier daemon left.
+    func found(_ record: ShimRecord) {
+        if record.treeGone {
+            hands.release(record.instance, record.generation)
+        } else {
+            hands.endTree(record.instance, record.generation)
+        }
+    }
+
+    /// The shim is gone, and every probe with it.
+    func shimLost() {
+        for place in runs.keys.sorted() {
+            settle(place, .unknown(.spawn, "the shim was replaced meanwhile"))
+            if let run = runs[place] { remove(place, run) }
+        }
+    }
+
+    // MARK: Ends
+
+    private func settle(_ place: InstanceID, _ outcome: ProbeOutcome) {
+        guard let run = runs[place], !run.isSettled else { return }
+        runs[place]?.isSettled = true
+        hands.report(run.key, outcome)
+    }
+
+    private func end(_ place: InstanceID) {
+        guard let run = runs[place] else { return }
+        if let timer = run.timer { reactor.cancel(timer) }
+        runs[place]?.timer = nil
+        hands.endTree(place, run.generation)
+    }
+
+    private func remove(_ place: InstanceID, _ run: Run) {
+        if let timer = run.timer { reactor.cancel(timer) }
+        closeOutput(place)
+        runs[place] = nil
+        startQueued()
+        if runs.isEmpty { hands.emptied() }
+    }
+}
+
+/// What a program said, fit for one clause.
+enum PrintableText {
+    /// The first line that is not empty, at most `limit` bytes, without control characters.
+    static func firstLine(of bytes: [UInt8], limit: Int = 120) -> String {
+        let lines = bytes.split(separator: UInt8(ascii: "\n")).lazy.map { line in
+            String(decoding: line, as: UTF8.self).unicodeScalars.filter { $0.value >= 0x20 && !(0x7F...0x9F ~= $0.value) }
+        }
+        var text = ""
+        for scalar in lines.first(where: { !$0.isEmpty }) ?? [] {
+            if text.utf8.count + UTF8.width(scalar) > limit { break }
+            text.unicodeScalars.append(scalar)
+        }
+        return text
+    }
+}
