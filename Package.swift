@@ -14,6 +14,8 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioHPACK = Target.Dependency.product(name: "NIOHPACK", package: "swift-nio-http2")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -26,6 +28,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [
@@ -57,6 +60,13 @@ let package = Package(
                 "SupervisorCore", "FleetConfig", "LinuxPlatform", "CLinux", "ShimProtocol", "StatusBoard",
                 "SystemdBridge",
             ],
+            swiftSettings: strict
+        ),
+
+        // Asks the workers how they are, on a thread of its own.
+        .target(
+            name: "Prober",
+            dependencies: ["SupervisorCore", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK],
             swiftSettings: strict
         ),
 
@@ -139,6 +149,13 @@ let package = Package(
             name: "ControlServerTests",
             dependencies: [
                 "ControlServer", "ControlProtocol", "StatusBoard", "SupervisorCore", nioCore, nioPosix, nioHTTP1,
+            ],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "ProberTests",
+            dependencies: [
+                "Prober", "SupervisorCore", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioEmbedded,
             ],
             swiftSettings: strict
         ),

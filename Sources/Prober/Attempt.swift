@@ -1,0 +1,137 @@
+import NIOCore
+import SupervisorCore
+
+/// Takes the outcome of an exchange over a connection.
+protocol ExchangeOwner: AnyObject {
+    var limits: ProberLimits { get }
+    /// What counts when the time is over; nil as long as nothing is known.
+    var provisional: ProbeOutcome? { get set }
+    /// The first outcome counts.
+    func finish(_ outcome: ProbeOutcome)
+}
+
+/// One run of one probe: finds an address, connects, leaves the rest to the handlers, closes.
+final class Attempt: ExchangeOwner {
+    private let run: UInt64
+    private let plan: ProbePlan
+    let limits: ProberLimits
+    /// Not asked once this is done: the loop may be gone by then.
+    private unowned let probes: ProbeLoop
+    private var channel: (any Channel)?
+    private var addresses: ArraySlice<SocketAddress> = []
+    /// The name that is being looked up.
+    private var name: String?
+    /// What came of the addresses before.
+    private var earlier: ProbeOutcome?
+    private var isDone = false
+    var provisional: ProbeOutcome?
+
+    init(_ order: Agenda.Order, _ probes: ProbeLoop) {
+        run = order.run
+        plan = order.plan
+        limits = probes.limits
+        self.probes = probes
+    }
+
+    // MARK: Addresses
+
+    func begin() {
+        switch plan.target {
+        case .addresses(let addresses):
+            self.addresses = addresses[...]
+            connectToNext()
+        case .name(let name):
+            if let outcome = probes.lookUp(name, for: run) { return finish(outcome) }
+            self.name = name
+            provisional = .unknown(.name, "\(name) was not looked up in time")
+        }
+    }
+
+    func resolved(_ answer: Lookups.Answer) {
+        guard !isDone else { return }
+        name = nil
+        provisional = nil
+        switch answer {
+        case .failed(let obstacle, let text): finish(.unknown(obstacle, text))
+        case .addresses(let addresses):
+            self.addresses =
+                addresses.map { address in
+                    var address = address
+                    address.port = plan.question.port
+                    return address
+                }[...]
+            connectToNext()
+        }
+    }
+
+    private func connectToNext() {
+        guard !isDone, let address = addresses.popFirst() else { return }
+        probes.connect(self, to: address)
+    }
+
+    /// Before the channel connects.
+    func prepare(_ channel: any Channel) throws {
+        self.channel = channel
+        let pipeline = channel.pipeline.syncOperations
+        switch plan.question {
+        case .tcp: break
+        case .http:
+            try HTTPExchange.addHandlers(to: pipeline, plan, self)
+        case .grpc:
+            try CallExchange.addHandlers(to: pipeline, plan, self)
+        }
+    }
+
+    func connected(_ result: Result<any Channel, any Error>) {
+        guard !isDone else { return }
+        switch result {
+        case .success(let channel):
+            // A port that nobody listens on may be given to the very connection that is made to it.
+            if let own = channel.localAddress, own == channel.remoteAddress {
+                missed(.failure(Clauses.refused))
+            } else if case .tcp = plan.question {
+                finish(.success)
+            }
+        case .failure(let error): missed(Clauses.outcome(of: error))
+        }
+    }
+
+    /// The address was no good.
+    private func missed(_ outcome: ProbeOutcome) {
+        // A refusal says more than that the host does not have this kind of address.
+        if case .failure? = earlier {} else if earlier == nil || outcome.isFailure { earlier = outcome }
+        if addresses.isEmpty { return finish(earlier ?? outcome) }
+        channel?.close(promise: nil)
+        channel = nil
+        connectToNext()
+    }
+
+    // MARK: Ends
+
+    func expire(_ outcome: ProbeOutcome) {
+        finish(provisional ?? outcome)
+    }
+
+    func finish(_ outcome: ProbeOutcome) {
+        guard !isDone else { return }
+        end()
+        probes.finished(run, outcome)
+    }
+
+    /// Ends without an outcome.
+    func cancel() {
+        guard !isDone else { return }
+        end()
+    }
+
+    private func end() {
+        isDone = true
+        if let name { probes.forgetLookup(name, for: run) }
+        channel?.close(promise: nil)
+        channel = nil
+    }
+}
+
+extension ProbeOutcome {
+    var isFailure: Bool { if case .failure = self { true } else { false } }
+}
