@@ -58,7 +58,7 @@ let package = Package(
             name: "SupervisorRuntime",
             dependencies: [
                 "SupervisorCore", "FleetConfig", "LinuxPlatform", "CLinux", "ShimProtocol", "StatusBoard",
-                "SystemdBridge",
+                "SystemdBridge", "Prober",
             ],
             swiftSettings: strict
         ),

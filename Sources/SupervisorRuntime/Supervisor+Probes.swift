@@ -123,7 +123,10 @@ extension Supervisor {
             }
         }
         lastWallClockOffset = wallClockOffset
-        if let stalled = prober.stall(), stalled > HealthLimits.disturbance {
+        // It shows every second that it runs.
+        if let shown = prober.lastActivity, case let stalled = MonotonicClock.now().since(shown),
+            stalled > HealthLimits.disturbance + .seconds(1)
+        {
             receive(.disturbed(.checkerStalled(stalled)))
         }
     }

@@ -1,5 +1,6 @@
 import Glibc
 public import LinuxPlatform
+import Prober
 import ShimProtocol
 public import SupervisorCore
 import Synchronization

@@ -11,7 +11,7 @@ enum ImportRules {
         "StatusBoard": ["SupervisorCore", "Synchronization"],
         "SupervisorRuntime": [
             "SupervisorCore", "FleetConfig", "LinuxPlatform", "CLinux", "ShimProtocol", "StatusBoard", "SystemdBridge",
-            "Glibc", "Synchronization",
+            "Prober", "Glibc", "Synchronization",
         ],
         "ControlProtocol": ["SupervisorCore", "StatusBoard"],
         "Metrics": ["SupervisorCore", "StatusBoard"],

@@ -98,11 +98,12 @@ extension FleetMachine {
 
     private mutating func beginFreeze(_ text: String, _ turn: inout Turn) {
         let until = turn.now.advanced(by: observationWindow)
-        if freeze == nil || freeze?.text != text {
+        if freeze == nil {
+            freezes &+= 1
             turn.note(nil, "frozen", "health states stand still for \(observationWindow.brief): \(text) (I9)")
         }
+        // What goes on for long makes it longer, and is said once.
         freeze = Freeze(until: max(until, freeze?.until ?? until), text: text)
-        freezes &+= 1
     }
 
     // MARK: The node's timer

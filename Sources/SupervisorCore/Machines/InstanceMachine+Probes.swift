@@ -75,6 +75,7 @@ extension InstanceMachine {
     }
 
     mutating func make(_ change: Change, _ turn: inout Turn) {
+        memory.since = turn.now
         switch change {
         case .started: becomeReady(&turn)
         case .passes:
@@ -115,6 +116,7 @@ extension InstanceMachine {
     /// It should have passed its readiness probe by now. It is kept: readiness never stops anything (rule I2).
     mutating func readinessTimedOut(_ turn: inout Turn) {
         guard state == .ready, memory.run?.servingAt == nil else { return }
+        memory.since = turn.now
         memory.run?.readinessOverdue = true
         memory.firstAttemptOver = true
         let found = trackers.readiness.failureText
@@ -130,6 +132,7 @@ extension InstanceMachine {
     mutating func heartbeatIsLate(_ turn: inout Turn) {
         lookedAt = turn.now
         if memory.run?.heartbeatLate == true { return }
+        memory.since = turn.now
         memory.run?.heartbeatLate = true
         memory.lastTroubleAt = turn.now
         turn.note(id, "watchdog", "\(id) gives no heartbeat")

@@ -152,6 +152,7 @@ struct InstanceMachine: Sendable, Equatable {
         case .alive:
             lastHeartbeat = turn.now
             if memory.run?.heartbeatLate == true {
+                memory.since = turn.now
                 memory.run?.heartbeatLate = false
                 lookedAt = nil
                 turn.note(id, "heartbeat", "\(id) gives a heartbeat again")

@@ -292,14 +292,15 @@ final class ExecProbes {
 enum PrintableText {
     /// The first line that is not empty, at most `limit` bytes, without control characters.
     static func firstLine(of bytes: [UInt8], limit: Int = 120) -> String {
-        let lines = bytes.split(separator: UInt8(ascii: "\n")).lazy.map { line in
-            String(decoding: line, as: UTF8.self).unicodeScalars.filter { $0.value >= 0x20 && !(0x7F...0x9F ~= $0.value) }
+        var text = String.UnicodeScalarView()
+        var size = 0
+        for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
+            if scalar == "\n", !text.isEmpty { break }
+            if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) { continue }
+            size += UTF8.width(scalar)
+            if size > limit { break }
+            text.append(scalar)
         }
-        var text = ""
-        for scalar in lines.first(where: { !$0.isEmpty }) ?? [] {
-            if text.utf8.count + UTF8.width(scalar) > limit { break }
-            text.unicodeScalars.append(scalar)
-        }
-        return text
+        return String(text)
     }
 }
