@@ -44,6 +44,62 @@ struct DocumentTests {
 
     private func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 
+    /// One that fails its probes and is not restarted.
+    static var failing: InstanceStatus {
+        var instance = instance(0, .degraded)
+        instance.pid = 4711
+        instance.ready = true
+        instance.checks = [
+            CheckStatus(kind: .readiness, state: .passing, obstacle: "no descriptors"),
+            CheckStatus(
+                kind: .liveness,
+                state: .failing,
+                failures: 4,
+                failingSince: ago(20),
+                text: "answered 500"
+            ),
+        ]
+        instance.suppressions = [Suppression(rule: .i5, text: "hold=correlated (I5)", since: ago(10))]
+        instance.flaps = FlapDamper(penalty: 3_000, updatedAt: now, isHeld: true)
+        return instance
+    }
+
+    @Test func probesAndWhatIsNotDone() {
+        let members =
+            #""probes":[{"kind":"readiness","state":"passing","unknown":"no descriptors"},"#
+            + #"{"kind":"liveness","state":"failing","failures_in_a_row":4,"#
+            + #""failing_since":"2026-11-21T08:53:24.120Z","text":"answered 500"}],"#
+            + #""suppressed":[{"rule":"I5","text":"hold=correlated (I5)","since":"2026-11-21T08:53:34.120Z"}],"#
+            + #""flap_penalty":3000,"flapping":true"#
+        let status = text(StatusDocument(Self.snapshot([Self.failing]), now: Self.now).json)
+        #expect(status.contains(members), "\(status)")
+        var spec = Self.spec
+        spec.services[0].liveness.probe = ServiceSpec.Probe(method: .http(url: "http://127.0.0.1:1/live"))
+        spec.services[0].readiness = ServiceSpec.Probe(method: .exec(command: ["/x"]))
+        let target = Target.instance(InstanceID(service: "auth", index: 0))
+        let snapshot = Self.snapshot([Self.failing])
+        let why = text(
+            WhyDocument(snapshot, spec: spec, target: target, now: Self.now, events: [], logs: []).json
+        )
+        #expect(why.contains(members), "\(why)")
+        #expect(
+            why.contains(
+                "readiness: exec every 5s; 3 failures in a row take it out, 2 successes bring it back; "
+                    + "liveness: http every 5s; after 3 failures in a row it may be restarted (I3 to I5)"
+            ),
+            "\(why)"
+        )
+        #expect(why.contains("it must pass its liveness probe again"), "\(why)")
+    }
+
+    @Test func aHoldIsShown() {
+        var snapshot = Self.snapshot([Self.failing])
+        snapshot.fleet.node.hold = "correlated"
+        snapshot.fleet.node.holdReason = "instances failed together"
+        let status = text(StatusDocument(snapshot, now: Self.now).json)
+        #expect(status.contains(#""hold":"correlated","hold_reason":"instances failed together""#), "\(status)")
+    }
+
     @Test func status() {
         var first = Self.instance(0, .healthy)
         first.pid = 4711

@@ -206,6 +206,21 @@ import Testing
         #expect(try load("").get().spec == expected)
     }
 
+    @Test func aStartupProbeHasATimeOfItsOwn() throws {
+        let text = """
+            startup.tcp = "127.0.0.1:1"
+            startup.timeout = "9s"
+            startup.probe_timeout = "3s"
+            startup.period = "4s"
+            """
+        let service = try loadService(text).get().spec.services[0]
+        var probe = ServiceSpec.Probe(method: .tcp(address: "127.0.0.1:1"))
+        probe.timeout = .seconds(3)
+        probe.period = .seconds(4)
+        #expect(service.startupProbe == probe)
+        #expect(service.startupTimeout == .seconds(9))
+    }
+
     @Test func keysThatWaitForALaterVersionAreNamedOnce() throws {
         let configuration = try load(Self.contract).get()
         let text = "is accepted but not acted on by this version"

@@ -155,6 +155,24 @@ import Testing
             "type = \"notify\"\nliveness.watchdog = \"9s\"\nliveness.timeout = \"1s\"",
             "5: services.a.liveness: cannot probe without a way to ask; use exactly one of http, tcp, exec or grpc"
         ),
+        (
+            "startup.period = \"1s\"",
+            "3: services.a.startup: cannot probe without a way to ask; use exactly one of http, tcp, exec or grpc"
+        ),
+        (
+            "type = \"notify\"\nstartup.tcp = \"h:1\"",
+            "4: services.a.startup.tcp: cannot be used with type = \"notify\", which says READY=1 itself; "
+                + "use \"simple\", or remove it"
+        ),
+        (
+            "type = \"oneshot\"\nreadiness.tcp = \"h:1\"",
+            "4: services.a.readiness.tcp: cannot be used with type = \"oneshot\", which does not stay; remove it"
+        ),
+        (
+            "startup.http = \"http://h/{x}\"",
+            "3: services.a.startup.http: cannot fill in {x}; use {service}, {index}, {node} or {port}, "
+                + "or write {{x}} for the text {x}"
+        ),
         ("readiness.tcp = \"h:x\"", "3: services.a.readiness.tcp: cannot use \"h:x\"; use host:port"),
         (
             "after = [\"a\"]",

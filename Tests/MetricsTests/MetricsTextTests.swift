@@ -49,6 +49,27 @@ struct MetricsTextTests {
         return process
     }
 
+    @Test("Probes, holds, suppressed actions and flaps are counted")
+    func health() throws {
+        var snapshot = Self.snapshot()
+        snapshot.fleet.node.hold = "correlated"
+        var counts = ProbeCounts()
+        (counts.successes, counts.failures, counts.unknowns) = (5, 2, 1)
+        snapshot.counters.probes = [.init(service: "auth", kind: .readiness, counts: counts)]
+        snapshot.counters.suppressions = [.init(service: "auth", rule: .i5, count: 3)]
+        snapshot.counters.freezes = 4
+        snapshot.fleet.services[0].instances[1].flaps = FlapDamper(penalty: 1_000, updatedAt: snapshot.heartbeat)
+        let text = String(decoding: MetricsText.render(snapshot, version: "1"), as: UTF8.self)
+        for line in [
+            #"eider_hold{hold="correlated"} 1"#, #"eider_hold{hold="frozen"} 0"#, "eider_freezes_total 4",
+            #"eider_probe_results_total{service="auth",probe="readiness",result="success"} 5"#,
+            #"eider_probe_results_total{service="auth",probe="readiness",result="failure"} 2"#,
+            #"eider_probe_results_total{service="auth",probe="readiness",result="unknown"} 1"#,
+            #"eider_suppressed_actions_total{service="auth",rule="I5"} 3"#,
+            #"eider_instance_flap_penalty{service="auth",instance="1"} 1000"#,
+        ] { #expect(text.contains(line + "\n"), "\(line)") }
+    }
+
     @Test("every line is well formed and says what the snapshot says")
     func values() {
         let health = HealthFigures(
