@@ -64,6 +64,8 @@ struct Agenda {
 
     var isEmpty: Bool { watches.isEmpty }
     var inFlight: Int { flights.count }
+    /// Entries of the heap, those that no longer count included.
+    var scheduled: Int { dues.count }
 
     /// Begins to watch, in place of what was watched under `key`.
     ///
@@ -211,8 +213,9 @@ struct Agenda {
         if first > now { return first }
         let step = max(1, period.clampedNanoseconds)
         let passed = max(0, now.since(first).clampedNanoseconds) / step
-        let (offset, overflow) = step.multipliedReportingOverflow(by: passed + 1)
-        return overflow ? MonotonicInstant(nanoseconds: .max) : first.advanced(by: .nanoseconds(offset))
+        let (count, isPast) = passed.addingReportingOverflow(1)
+        let (offset, isFar) = step.multipliedReportingOverflow(by: count)
+        return isPast || isFar ? MonotonicInstant(nanoseconds: .max) : first.advanced(by: .nanoseconds(offset))
     }
 }
 

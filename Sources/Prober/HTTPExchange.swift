@@ -118,6 +118,7 @@ final class HTTPExchange: ChannelInboundHandler {
         case is IOError, is ChannelError: owner.finish(Clauses.outcome(of: error))
         case HTTPParserError.invalidEOFState: ended()
         case is ByteToMessageDecoderError: ended()
+        case HTTPParserError.headerOverflow: owner.finish(.failure("answered with too many header fields"))
         default: owner.finish(.failure("answered something that is not HTTP"))
         }
     }
