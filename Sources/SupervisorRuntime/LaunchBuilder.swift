@@ -96,7 +96,10 @@ enum HeldNames {
     /// The end that becomes the worker's standard output and error.
     static func outputWriter(_ id: InstanceID) -> HeldName { "input/\(id)" }
 
-    static func health(_ address: ListenAddress) -> HeldName { "health/\(address)" }
+    /// - Parameter order: how many listeners with the same address come before it: with port 0 each is another.
+    static func health(_ address: ListenAddress, _ order: Int = 0) -> HeldName {
+        order == 0 ? "health/\(address)" : "health/\(address)#\(order)"
+    }
 
     static func control(_ path: String) -> HeldName { "control:\(path)" }
 
