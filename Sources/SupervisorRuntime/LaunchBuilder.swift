@@ -121,7 +121,10 @@ enum HeldNames {
 
     static func isProbeOutput(_ name: HeldName) -> Bool { name.hasPrefix("probe/") }
 
-    static func health(_ address: ListenAddress) -> HeldName { "health/\(address)" }
+    /// - Parameter order: how many listeners with the same address come before it: with port 0 each is another.
+    static func health(_ address: ListenAddress, _ order: Int = 0) -> HeldName {
+        order == 0 ? "health/\(address)" : "health/\(address)#\(order)"
+    }
 
     static func control(_ path: String) -> HeldName { "control:\(path)" }
 

@@ -7,7 +7,9 @@ public import SupervisorCore
 extension Supervisor {
     /// A listening socket of the health server, taken over from an earlier daemon or made anew. The caller owns it.
     public func healthListener(_ address: ListenAddress) throws(SupervisorError) -> Int32 {
-        try listener(HeldNames.health(address)) { () throws(SystemError) in
+        var order = 0
+        while listeners[HeldNames.health(address, order)] != nil { order += 1 }
+        return try listener(HeldNames.health(address, order)) { () throws(SystemError) in
             try TCPListener.listen(host: address.host, port: address.port)
         }
     }

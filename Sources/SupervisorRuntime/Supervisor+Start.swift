@@ -133,9 +133,9 @@ extension Supervisor {
         output.stop()
     }
 
-    /// Names an address of the health server in the log: port 0 took a free one.
-    public func announceListening(_ address: String) {
-        record(subject: nil, kind: "listening", "health is served on \(address)")
+    /// Names in the log what is served and on which address: port 0 took a free one.
+    public func announceListening(_ text: String) {
+        record(subject: nil, kind: "listening", text)
     }
 
     // MARK: Signals

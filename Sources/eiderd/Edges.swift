@@ -62,10 +62,12 @@ struct Edges {
         supervisor.controlRenewed = { listener in startControl(listener).whenSuccess { control.add($0) } }
         let handle = supervisor.handle
         supervisor.askEdges = { health.selfCheck().whenSuccess { if $0 { handle.edgesAnswered() } } }
-        for address in health.boundAddresses {
-            supervisor.announceListening(
-                ListenAddress(host: address.ipAddress ?? "", port: address.port ?? 0).description
-            )
+        let served = [("health", health.boundAddresses), ("the HAProxy agent", health.agentAddresses)]
+        for (what, addresses) in served {
+            for address in addresses {
+                let place = ListenAddress(host: address.ipAddress ?? "", port: address.port ?? 0)
+                supervisor.announceListening("\(what) is served on \(place)")
+            }
         }
         return Edges(group: group, health: health, control: control)
     }

@@ -17,7 +17,7 @@ extension NotifyIntake {
 }
 
 /// A notify socket in the abstract namespace, and one who speaks to it.
-private final class Sockets {
+final class Sockets {
     let receiver: Int32
     private let sender: Int32
     private let path: String
@@ -37,9 +37,10 @@ private final class Sockets {
         _ = clinux_close(sender)
     }
 
-    func send(_ text: String, descriptors: [Int32] = []) -> Int {
-        let bytes = Array(text.utf8)
-        return clinux_send(sender, bytes, bytes.count, descriptors, descriptors.count, path, true)
+    func send(_ text: String, descriptors: [Int32] = []) -> Int { send(Array(text.utf8), descriptors: descriptors) }
+
+    func send(_ bytes: [UInt8], descriptors: [Int32] = []) -> Int {
+        clinux_send(sender, bytes, bytes.count, descriptors, descriptors.count, path, true)
     }
 
     /// Has another process send `text`, which is gone when this returns.

@@ -103,37 +103,4 @@ import Testing
         #expect(try fold("STOPPING=1", "X=1", "Y=2").ignored == 2)
         #expect(try fold("MAINPID=5", "MAINPID=6\nERRNO=3\nBARRIER=1").mainPid == 6)
     }
-
-    /// Whatever comes, it is read or refused, and what is read keeps its bounds.
-    @Test func anyBytesAreBorne() {
-        var state: UInt64 = 0x5EED
-        func next(_ bound: Int) -> Int {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return Int((state >> 33) % UInt64(bound))
-        }
-        let words = [
-            "READY=1", "STOPPING=1", "RELOADING=1", "STATUS=", "WATCHDOG=", "WATCHDOG_USEC=", "MAINPID=", "ERRNO=",
-            "EXTEND_TIMEOUT_USEC=", "X_EIDER_IN_FLIGHT=", "BARRIER=1", "\n", "=", "1", "99999999999999999999",
-            "trigger",
-        ].map { Array($0.utf8) }
-        var total = 0
-        var read = 0
-        var folded = NotifyMessage()
-        while total < 2_500_000 {
-            var bytes: [UInt8] = []
-            let length = next(10) == 0 ? next(4200) : next(200)
-            while bytes.count < length {
-                if next(3) == 0 { bytes.append(UInt8(next(256))) } else { bytes += words[next(words.count)] }
-            }
-            total += bytes.count
-            guard let message = NotifyMessage.parse(bytes) else { continue }
-            read += 1
-            folded.merge(message)
-            #expect(message.status?.utf8.count ?? 0 <= 512)
-            #expect(message.mainPid ?? 2 > 1)
-            #expect((1...4095).contains(message.errno ?? 1))
-            #expect(message.watchdogUsec ?? 0 <= NotifyMessage.Limits.microseconds)
-        }
-        #expect(read > 1000)
-    }
 }

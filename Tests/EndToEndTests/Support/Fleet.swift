@@ -226,8 +226,13 @@ final class Fleet {
     }
 
     /// The port of the health server, from the log: it took a free one.
-    func healthPort() throws -> Int {
-        let line = try event("listening")
+    func healthPort() throws -> Int { try port(of: "health is served") }
+
+    /// The port of the HAProxy agent.
+    func agentPort() throws -> Int { try port(of: "the HAProxy agent is served") }
+
+    private func port(of server: String) throws -> Int {
+        let line = try event("listening", server)
         guard let port = line.text.split(separator: ":").last.flatMap({ Int($0) }) else {
             throw TestFailure("no port in: \(line.text)")
         }

@@ -51,6 +51,17 @@ final class Connection {
     @discardableResult
     func send(_ text: String) -> Bool { send(Array(text.utf8)) }
 
+    /// Sends nothing more; answers can still be read.
+    func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// Ends the connection with a reset, as a prober does that has what it wants.
+    func reset() {
+        var option = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+        close(descriptor)
+        descriptor = -1
+    }
+
     /// Everything up to the end of the stream, or until `isEnough`; nil when neither comes in time.
     func read(_ patience: Duration = .seconds(10), until isEnough: ([UInt8]) -> Bool = { _ in false }) -> [UInt8]? {
         var all: [UInt8] = []
