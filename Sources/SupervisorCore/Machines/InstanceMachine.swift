@@ -147,20 +147,14 @@ struct InstanceMachine: Sendable, Equatable {
         if message.stopping { saidStopping(&turn) }
     }
 
+    /// What `WATCHDOG=trigger` leads to, the fleet decides: rules I4, I5 and I9 have their say.
     private mutating func heartbeat(_ signal: NotifyMessage.WatchdogSignal, _ turn: inout Turn) {
-        switch signal {
-        case .alive:
-            lastHeartbeat = turn.now
-            if memory.run?.heartbeatLate == true {
-                memory.run?.heartbeatLate = false
-                lookedAt = nil
-                turn.note(id, "heartbeat", "\(id) gives a heartbeat again")
-            }
-        case .trigger:
-            // The worker itself says that it is broken: as late as can be.
-            if let period = watchdogPeriod {
-                lastHeartbeat = turn.now.advanced(by: .zero - period)
-            }
+        guard signal == .alive else { return }
+        lastHeartbeat = turn.now
+        if memory.run?.heartbeatLate == true {
+            memory.run?.heartbeatLate = false
+            lookedAt = nil
+            turn.note(id, "heartbeat", "\(id) gives a heartbeat again")
         }
     }
 
