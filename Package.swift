@@ -25,6 +25,7 @@ let package = Package(
         .executable(name: "eiderctl", targets: ["eiderctl"]),
         .executable(name: "eider-shim", targets: ["eider-shim"]),
         .executable(name: "eider-worker", targets: ["eider-worker"]),
+        .executable(name: "eider-sim", targets: ["eider-sim"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -105,8 +106,17 @@ let package = Package(
             swiftSettings: strict
         ),
 
+        // A host around the core, all of it models, driven by one seed.
+        .target(name: "Simulation", dependencies: ["SupervisorCore"], swiftSettings: strict),
+        .executableTarget(name: "eider-sim", dependencies: ["Simulation", "SupervisorCore"], swiftSettings: strict),
+
         // Tests: rooms of their own for each room above, the real kernel, and the real programs.
-        .testTarget(name: "SupervisorCoreTests", dependencies: ["SupervisorCore"], swiftSettings: strict),
+        .testTarget(
+            name: "SupervisorCoreTests",
+            dependencies: ["SupervisorCore", "Simulation"],
+            swiftSettings: strict
+        ),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation", "SupervisorCore"], swiftSettings: strict),
         .testTarget(name: "FleetConfigTests", dependencies: ["FleetConfig", "SupervisorCore"], swiftSettings: strict),
         .testTarget(
             name: "ShimProtocolTests",

@@ -1,3 +1,4 @@
+import Simulation
 import Testing
 
 @testable import SupervisorCore
@@ -50,6 +51,8 @@ struct CodecTests {
         memory.lastExit = exit
         memory.startedOnce = true
         memory.firstAttemptOver = true
+        memory.flaps = FlapDamper(penalty: 2_500.25, updatedAt: at(11), isHeld: true)
+        memory.lastTroubleAt = at(.max)
         if state.hasProcess {
             var run = RememberedInstance.Run(startedAt: at(4))
             run.pid = .max
@@ -59,6 +62,10 @@ struct CodecTests {
             run.reloading = true
             run.heartbeatLate = true
             run.watchdog = .milliseconds(1)
+            run.servingAt = at(8)
+            run.readiness = .failing
+            run.readinessOverdue = true
+            run.livenessFailing = true
             memory.run = run
         }
         return memory
@@ -88,10 +95,15 @@ struct CodecTests {
             { $0.firstAttemptOver = true }, { $0.since = Self.at(1) }, { $0.restartsByCause = [.oom: 2] },
             { $0.run?.pid = 1 }, { $0.run?.readyAt = Self.at(1) }, { $0.run?.statusText = "" },
             { $0.run?.inFlight = 1 }, { $0.run?.reloading = true }, { $0.run?.heartbeatLate = true },
+            { $0.run?.servingAt = Self.at(1) }, { $0.run?.readinessOverdue = true },
+            { $0.run?.livenessFailing = true }, { $0.lastTroubleAt = Self.at(0) },
+            { $0.flaps = FlapDamper(updatedAt: Self.at(1)) },
+            { $0.flaps = FlapDamper(penalty: 1e-300, updatedAt: Self.at(0), isHeld: true) },
             { $0.run?.watchdog = .zero }, { $0.run?.startedAt = Self.at(1) },
             { $0.stopIntent = StopIntent(instance: InstanceID(service: "", index: 0), by: "", reason: "") },
         ]
-        for change in changes {
+        let readiness = RememberedInstance.Readiness.allCases
+        for change in changes + readiness.map({ value in { $0.run?.readiness = value } }) {
             var record = Self.bare(.ready)
             let before = record
             change(&record)
@@ -108,6 +120,24 @@ struct CodecTests {
         node.since = Self.at(17)
         node.healthRestarts = [HealthRestart(service: "a", at: Self.at(1)), HealthRestart(service: "", at: Self.at(2))]
         #expect(RememberedNode(decoding: node.encoded()) == node)
+        for full in [false, true] {
+            var hold = CorrelatedHold(since: Self.at(3))
+            if full {
+                hold.calmSince = Self.at(.min)
+                hold.experiment = InstanceID(service: "a", index: 2)
+                hold.experimentAt = Self.at(5)
+            }
+            node.hold = hold
+            #expect(RememberedNode(decoding: node.encoded()) == node)
+        }
+    }
+
+    @Test func `a penalty that is no number is not believed`() {
+        for penalty in [Double.nan, .infinity, -1] {
+            var record = Self.bare(.ready)
+            record.flaps = FlapDamper(penalty: penalty, updatedAt: Self.at(1), isHeld: true)
+            #expect(RememberedInstance(decoding: record.encoded())?.flaps == nil)
+        }
     }
 
     @Test func `intents survive their bytes`() {
@@ -192,6 +222,8 @@ struct CodecTests {
         var spec = FleetSpec()
         var service = ServiceSpec(name: "a", command: ["/a"])
         service.liveness.watchdog = .seconds(1)
+        service.readiness = ServiceSpec.Probe(method: .tcp(address: ""))
+        service.liveness.probe = service.readiness
         spec.services = [service]
         let id = InstanceID(service: "a", index: 0)
         let now = at(1_000)
@@ -217,6 +249,9 @@ struct CodecTests {
                 .exited(id, generation, .code(1), ResourceUsage(), outOfMemory: false, treeGone: true),
                 at: now
             )
+            for key in machine.instances.flatMap(\.watched) {
+                _ = machine.handle(.probed(key, .failure("x")), at: now)
+            }
             for timer in machine.instances.compactMap(\.timer) {
                 _ = machine.handle(.timerFired(timer.token), at: max(now, timer.deadline))
             }

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Simulation
 import Testing
 
 @testable import SupervisorCore
@@ -21,7 +22,7 @@ struct RandomWalkTests {
             Self.replay(seed, events)
             return
         }
-        let seeds = Self.number("EIDER_SEEDS") ?? 3_000
+        let seeds = Self.number("EIDER_SEEDS") ?? 1_500
         let workers: UInt64 = 4
         var coverage = Coverage()
         var failures: [Failure] = []

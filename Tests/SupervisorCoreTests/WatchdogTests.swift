@@ -1,3 +1,4 @@
+import Simulation
 import Testing
 
 @testable import SupervisorCore
@@ -83,23 +84,36 @@ struct WatchdogTests {
     }
 
     @Test func `one restart for health at a time, and three in ten minutes on a node`() throws {
+        let names = ["a/0", "b/0", "c/0", "d/0"]
         var world = try running(watched("a"), watched("b"), watched("c"), watched("d"))
-        try world.advance(by: .seconds(100))
-        let stopping = { (world: World) in ["a/0", "b/0", "c/0", "d/0"].filter { world.kind($0) == .stopping } }
-        var restarted: [String] = []
-        for _ in 0..<4 {
-            let now = stopping(world)
-            #expect(now.count == (restarted.count < 3 ? 1 : 0))
-            guard let one = now.first else { break }
-            restarted.append(one)
-            try world.end(one, .signal(.abort, coreDumped: false))
+        try pass(&world, seconds: 70, beating: names)
+        // One after the other: those that fail together are another matter (rule I5).
+        for (position, name) in names.enumerated() {
+            let others = names.filter { $0 != name }
+            try pass(&world, seconds: 60, beating: others)
+            let expected: StateKind = position < 3 ? .stopping : .ready
+            #expect(world.kind(name) == expected)
+            if expected == .ready { break }
+            try world.end(name, .signal(.abort, coreDumped: false))
             try world.advance(by: .seconds(1))
-            #expect(stopping(world).isEmpty, "its successor is not ready yet")
-            try world.sayReady(one)
-            try pass(&world, seconds: 40, beating: restarted)
+            try world.sayReady(name)
+            try pass(&world, seconds: 70, beating: names)
         }
-        #expect(Set(restarted).count == 3)
         #expect(world.machine.node.healthRestarts.count == 3)
+        #expect(world.machine.suppressions(ofService: 3, .i4) > 0)
+    }
+
+    @Test func `instances of two services that fail together are not restarted, and one is tried later`() throws {
+        let names = ["a/0", "b/0"]
+        let quick = { (name: String) in service(name, .notify) { $0.liveness.watchdog = .seconds(10) } }
+        var world = try running(quick("a"), quick("b"))
+        try pass(&world, seconds: 70, beating: names)
+        try pass(&world, seconds: 400, beating: [])
+        #expect(world.kind("a/0") == .ready && world.kind("b/0") == .ready)
+        #expect(world.machine.node.hold != nil)
+        try pass(&world, seconds: 260, beating: [])
+        #expect(names.count { world.kind($0) == .stopping } == 1)
+        #expect(world.machine.node.healthRestarts.count == 1)
     }
 
     @Test func `with report, a heartbeat that stops is only shown`() throws {
@@ -111,10 +125,14 @@ struct WatchdogTests {
         #expect(world.status("a")?.state == .degraded)
     }
 
-    @Test func `a worker that says trigger is late at once`() throws {
+    @Test func `a worker that says trigger is late at once, and restarted when it has been for long enough`() throws {
         var world = try running(watched("a"))
         try pass(&world, seconds: 70, beating: ["a/0"])
         try world.say("a/0") { $0.watchdog = .trigger }
+        #expect(world.record("a/0")?.run?.heartbeatLate == true)
+        try world.advance(by: .seconds(29))
+        #expect(world.kind("a/0") == .ready)
+        try world.advance(by: .seconds(1))
         #expect(world.kind("a/0") == .stopping)
     }
 

@@ -33,6 +33,8 @@ enum ImportRules {
         "eiderctl": [
             "ArgumentParser", "NIOCore", "NIOPosix", "NIOHTTP1", "FoundationEssentials", "Glibc", "Synchronization",
         ],
+        "Simulation": ["SupervisorCore"],
+        "eider-sim": ["Simulation", "SupervisorCore", "Glibc", "Synchronization"],
         "eider-worker": ["LinuxPlatform", "NIOCore", "NIOPosix", "NIOHTTP1", "Glibc", "Synchronization"],
     ]
 

@@ -23,6 +23,21 @@ extension FleetMachine {
         considerHealthRestart(slot, &turn)
     }
 
+    /// The worker itself says that it is broken: it is late at once, but the silence that leads to a restart is
+    /// counted from its last heartbeat, as for any other (rule I4). While states stand still it is not believed: where
+    /// it means it, its heartbeats stay away.
+    mutating func watchdogTriggered(_ id: InstanceID, _ generation: Generation, _ turn: inout Turn) {
+        guard let slot = slotOf[id], instances[slot].generation == generation,
+            instances[slot].state == .ready || instances[slot].state == .running, instances[slot].watchdogPeriod != nil
+        else { return }
+        if let freeze, instances[slot].memory.run?.heartbeatLate != true {
+            let text = "it says that it is broken, but states stand still: \(freeze.text) (I9)"
+            return suppressRestart(slot, .i9, text, &turn)
+        }
+        update(slot: slot, &turn) { $0.heartbeatIsLate(&$1) }
+        considerHealthRestart(slot, &turn)
+    }
+
     // MARK: The door
 
     /// An instance has just shown again that it is in trouble: restart it, or say why not.

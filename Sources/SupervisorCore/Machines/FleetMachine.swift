@@ -160,7 +160,7 @@ public struct FleetMachine: Sendable, Equatable {
             update(id, generation, &turn) { $0.treeRemained(count: count, example: example, &$1) }
         case .notified(let id, let generation, let message):
             update(id, generation, &turn) { $0.notified(message, &$1) }
-            if message.watchdog == .trigger, let slot = slotOf[id] { watchdogExpired(slot, &turn) }
+            if message.watchdog == .trigger { watchdogTriggered(id, generation, &turn) }
         case .probed(let key, let outcome): probed(key, outcome, &turn)
         case .pressureMeasured(let reading): pressureMeasured(reading, &turn)
         case .disturbed(let disturbance): disturbed(disturbance, &turn)

@@ -83,6 +83,9 @@ struct InstanceMachine: Sendable, Equatable {
         (memory.run?.watchdog ?? policy.watchdog).flatMap { $0 > .zero ? $0 : nil }
     }
 
+    /// Its heartbeats count, so that its timer may be for an earlier one than the state is due at.
+    private var mayBeat: Bool { (state == .ready || state == .running) && watchdogPeriod != nil }
+
     private typealias Due = (purpose: TimerToken.Purpose, at: MonotonicInstant)
 
     private func earliest(_ candidates: Due?...) -> Due? {
@@ -122,7 +125,7 @@ struct InstanceMachine: Sendable, Equatable {
         }
         if let timer {
             if timer.token.purpose == wanted.purpose, timer.deadline == wanted.at { return }
-            if timer.token.purpose == .watchdog, watchdogPeriod != nil, timer.deadline <= wanted.at { return }
+            if timer.token.purpose == .watchdog, mayBeat, timer.deadline <= wanted.at { return }
         }
         if let timer { turn.act(.cancelTimer(timer.token)) }
         timerNumber &+= 1
@@ -147,21 +150,15 @@ struct InstanceMachine: Sendable, Equatable {
         if message.stopping { saidStopping(&turn) }
     }
 
+    /// What `WATCHDOG=trigger` leads to, the fleet decides: rules I4, I5 and I9 have their say.
     private mutating func heartbeat(_ signal: NotifyMessage.WatchdogSignal, _ turn: inout Turn) {
-        switch signal {
-        case .alive:
-            lastHeartbeat = turn.now
-            if memory.run?.heartbeatLate == true {
-                memory.since = turn.now
-                memory.run?.heartbeatLate = false
-                lookedAt = nil
-                turn.note(id, "heartbeat", "\(id) gives a heartbeat again")
-            }
-        case .trigger:
-            // The worker itself says that it is broken: as late as can be.
-            if let period = watchdogPeriod {
-                lastHeartbeat = turn.now.advanced(by: .zero - period)
-            }
+        guard signal == .alive else { return }
+        lastHeartbeat = turn.now
+        if memory.run?.heartbeatLate == true {
+            memory.since = turn.now
+            memory.run?.heartbeatLate = false
+            lookedAt = nil
+            turn.note(id, "heartbeat", "\(id) gives a heartbeat again")
         }
     }
 

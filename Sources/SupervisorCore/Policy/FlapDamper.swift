@@ -46,12 +46,10 @@ public struct FlapDamper: Sendable, Equatable {
     static func decay(over time: Duration) -> Double {
         let halfLives = max(0, time.inSeconds) / HealthLimits.flapHalfLife.inSeconds
         if halfLives > 60 { return 0 }
-        let whole = halfLives.rounded(.down)
-        var value = Double(sign: .plus, exponent: -Int(whole), significand: 1)
-        var fraction = halfLives - whole
-        var root = 0.5
-        for _ in 0..<30 where fraction > 0 {
-            root = root.squareRoot()
+        let whole = Int(halfLives)
+        var value = Double(sign: .plus, exponent: -whole, significand: 1)
+        var fraction = halfLives - Double(whole)
+        for root in roots where fraction > 0 {
             fraction *= 2
             if fraction >= 1 {
                 value *= root
@@ -60,6 +58,18 @@ public struct FlapDamper: Sendable, Equatable {
         }
         return value
     }
+
+    /// 1/2 to the power of 1/2, 1/4, 1/8 and so on: each is the square root of the one before, by Newton's method.
+    private static let roots: [Double] = {
+        var roots: [Double] = []
+        var root = 0.5
+        for _ in 0..<30 {
+            let square = root
+            for _ in 0..<8 { root = (root + square / root) / 2 }
+            roots.append(root)
+        }
+        return roots
+    }()
 
     /// The logarithm to base 2 of a number of at least 1, by repeated squaring.
     static func binaryLogarithm(_ number: Double) -> Double {

@@ -1,51 +1,16 @@
+import Simulation
+
 @testable import SupervisorCore
-
-/// A state of an instance, without what it carries.
-enum StateKind: Int, CaseIterable, Comparable {
-    case stopped, waiting, queued, starting, ready, running, stopping, backoff, completed, failed
-
-    init(_ state: InstanceState) {
-        self =
-            switch state {
-            case .stopped: .stopped
-            case .waiting: .waiting
-            case .queued: .queued
-            case .starting: .starting
-            case .ready: .ready
-            case .running: .running
-            case .stopping: .stopping
-            case .backoff: .backoff
-            case .completed: .completed
-            case .failed: .failed
-            }
-    }
-
-    static func < (left: StateKind, right: StateKind) -> Bool { left.rawValue < right.rawValue }
-
-    /// The states that may follow at once, as `InstanceState` documents them.
-    var successors: Set<StateKind> {
-        switch self {
-        case .stopped: [.waiting]
-        case .waiting: [.queued, .stopped]
-        case .queued: [.starting, .stopped]
-        case .starting: [.ready, .completed, .stopping, .backoff, .queued, .failed, .stopped]
-        case .ready: [.running, .stopping, .queued, .backoff, .failed, .stopped]
-        case .running: [.ready, .stopping, .queued, .backoff, .failed, .stopped]
-        case .stopping: [.stopped, .queued, .backoff, .completed, .failed]
-        case .backoff: [.queued, .stopped]
-        case .completed: [.queued, .stopped]
-        case .failed: [.waiting, .stopped]
-        }
-    }
-
-    static let withProcess: Set<StateKind> = [.starting, .ready, .running, .stopping]
-}
 
 /// An event from the view of one instance.
 enum EventKind: Int, CaseIterable {
     case started, startFailed, exited, treeGone, treeRemained
     case saidReady, saidStopping, saidReloading, heartbeat, trigger, extended, saidOther
-    case startTimeout, gracePeriod, backoff, watchdog
+    case startTimeout, gracePeriod, backoff, watchdog, readinessOverdue, flapRelease
+    case probeSuccess, probeFailure, probeUnknown
+    /// The pressure that a restart of this instance waits for.
+    case pressureMeasured
+    case disturbed
     case askedStart, askedStop, askedRestart, askedSignal
     case shimLost, shimConnected, takeover, shutdown, hastened
     /// A callback of another generation, or of a timer that was replaced.
@@ -77,15 +42,26 @@ struct Coverage {
         case .treeRemained(let id, let generation, _, _): hit(id, generation, machine, .treeRemained)
         case .notified(let id, let generation, let message): hit(id, generation, machine, Self.kind(of: message))
         case .timerFired(let token):
-            guard let slot = machine.slotOf[token.instance] else { return }
+            guard let id = token.instance, let slot = machine.slotOf[id] else { return }
             let kind: EventKind =
                 switch token.purpose {
                 case .startTimeout: .startTimeout
                 case .gracePeriod: .gracePeriod
                 case .backoff: .backoff
                 case .watchdog: .watchdog
+                case .readinessOverdue: .readinessOverdue
+                case .flapRelease: .flapRelease
+                // The node's own.
+                case .node: .stale
                 }
             hit(machine.instances[slot], machine.instances[slot].timer?.token == token ? kind : .stale)
+        case .probed(let key, let outcome):
+            guard let slot = machine.slotOf[key.instance] else { return }
+            let instance = machine.instances[slot]
+            hit(instance, instance.watched.contains(key) ? Self.kind(of: outcome) : .stale)
+        case .pressureMeasured:
+            for slot in machine.pressureAskedFor { hit(machine.instances[slot], .pressureMeasured) }
+        case .disturbed: hitAll(machine, .disturbed)
         case .commanded(_, .start(let targets, _), _): hit(targets, machine, .askedStart)
         case .commanded(_, .stop(let targets, _), _): hit(targets, machine, .askedStop)
         case .commanded(_, .restart(let targets, _), _): hit(targets, machine, .askedRestart)
@@ -115,6 +91,14 @@ struct Coverage {
         case .alive?: .heartbeat
         case .trigger?: .trigger
         case nil: .saidOther
+        }
+    }
+
+    private static func kind(of outcome: ProbeOutcome) -> EventKind {
+        switch outcome {
+        case .success: .probeSuccess
+        case .failure: .probeFailure
+        case .unknown: .probeUnknown
         }
     }
 
@@ -155,7 +139,13 @@ extension Coverage {
         case .startTimeout: [.starting]
         case .backoff: [.backoff]
         case .watchdog: [.ready, .running]
-        case .askedStart, .askedStop, .askedRestart, .askedSignal, .shimLost, .shimConnected, .takeover, .stale: all
+        case .readinessOverdue: [.ready]
+        case .flapRelease: [.ready]
+        case .probeSuccess, .probeFailure, .probeUnknown: [.starting, .ready]
+        case .pressureMeasured: [.ready]
+        case .askedStart, .askedStop, .askedRestart, .askedSignal, .shimLost, .shimConnected, .takeover, .stale,
+            .disturbed:
+            all
         case .shutdown: all
         case .hastened: [.stopped, .waiting, .queued, .starting, .ready, .stopping, .backoff, .completed]
         }

@@ -1,3 +1,5 @@
+import Simulation
+
 @testable import SupervisorCore
 
 // What must hold after every event (rules P1–P5 of DESIGN.md, and the core's own books).
@@ -5,9 +7,12 @@ extension World {
     func checkInvariants() throws {
         try checkCounts()
         for slot in machine.instances.indices { try checkInstance(slot) }
-        for timer in timers.armed where machine.slotOf[timer.token.instance] == nil {
-            throw ShadowViolation("\(timer.token) runs for nobody")
+        for timer in timers.armed {
+            guard let id = timer.token.instance else { continue }
+            if machine.slotOf[id] == nil { throw ShadowViolation("\(timer.token) runs for nobody") }
         }
+        try checkNodeTimer()
+        try checkProbes()
     }
 
     // MARK: The core's books
@@ -63,12 +68,60 @@ extension World {
             if !(shim.node?.shutdownBy == machine.node.shutdownBy) {
                 throw ShadowViolation("the shim remembers another stop of the fleet")
             }
+            if !(shim.node?.hold == machine.node.hold) {
+                throw ShadowViolation("the shim remembers another hold")
+            }
+            if !(recent(shim.node) == recent(machine.node)) {
+                throw ShadowViolation("the shim remembers other restarts for health")
+            }
             if !(shim.node?.firstStartFinished == machine.node.firstStartFinished) {
                 throw ShadowViolation("the shim remembers another first start")
             }
             if !(announcements == (machine.node.firstStartFinished ? 1 : 0)) {
                 throw ShadowViolation("the first start was announced \(announcements) times")
             }
+        }
+    }
+
+    private func recent(_ node: RememberedNode?) -> [HealthRestart] {
+        node?.healthRestarts.filter { now.since($0.at) < HealthLimits.restartWindow } ?? []
+    }
+
+    private func checkNodeTimer() throws {
+        let armed = timers.timer(of: nil)
+        if !(armed?.token == machine.nodeTimer?.token && armed?.at == machine.nodeTimer?.deadline) {
+            throw ShadowViolation("the node believes in \(machine.nodeTimer as Any), but \(armed as Any) runs")
+        }
+        guard machine.adopted else { return }
+        let due = [machine.freeze?.until, machine.node.hold?.endsAt].compactMap { $0 }.min()
+        if !(armed?.at == due) {
+            throw ShadowViolation("P3: the node is due at \(due as Any), but \(armed as Any) runs")
+        }
+    }
+
+    /// The prober runs what the core believes it runs, and only what the present runs ask for.
+    private func checkProbes() throws {
+        var count = 0
+        var troubled = 0
+        for instance in machine.instances {
+            if instance.isInTrouble { troubled += 1 }
+            for key in instance.watched {
+                count += 1
+                if prober.watches[key] == nil { throw ShadowViolation("\(key) is not watched") }
+                if key.generation != instance.generation { throw ShadowViolation("\(key) is watched after its run") }
+            }
+        }
+        if !(prober.watches.count == count) {
+            throw ShadowViolation("\(prober.watches.count) probes are run, not \(count)")
+        }
+        if !(machine.troubledCount == troubled) {
+            throw ShadowViolation("troubledCount is \(machine.troubledCount), not \(troubled)")
+        }
+        if machine.adopted, let hold = machine.node.hold, (hold.calmSince == nil) != (troubled > 0) {
+            throw ShadowViolation("\(troubled) are in trouble, and the hold is \(hold)")
+        }
+        if !machine.pressureAskedFor.isEmpty, !pressureAsked {
+            throw ShadowViolation("P3: a restart for health waits for a pressure that nobody measures")
         }
     }
 
@@ -125,10 +178,13 @@ extension World {
             }
             return
         }
-        if !(armed?.token.purpose == wanted.purpose) {
+        // A heartbeat's timer may run where a later moment of another kind is wanted: it is looked at when it fires.
+        let isUp = instance.state == .ready || instance.state == .running
+        let stands = armed?.token.purpose == .watchdog && instance.watchdogPeriod != nil && isUp
+        if !(armed?.token.purpose == wanted.purpose || stands) {
             throw ShadowViolation("P3: \(instance.id) is \(instance.state), but \(armed as Any) runs")
         }
-        let exact = wanted.purpose != .watchdog
+        let exact = wanted.purpose != .watchdog && armed?.token.purpose != .watchdog
         if !(armed.map { exact ? $0.at == wanted.at : $0.at <= wanted.at } ?? false) {
             throw ShadowViolation("\(instance.id): the timer is for \(armed as Any), the state is due at \(wanted)")
         }

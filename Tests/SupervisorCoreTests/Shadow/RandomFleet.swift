@@ -1,14 +1,5 @@
+import Simulation
 import SupervisorCore
-
-extension SeededGenerator {
-    mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
-
-    mutating func pick<Element>(_ list: [Element]) -> Element? { list.randomElement(using: &self) }
-
-    mutating func pick<Element>(_ range: ClosedRange<Element>) -> Element where Element: FixedWidthInteger {
-        Element.random(in: range, using: &self)
-    }
-}
 
 extension FleetSpec {
     /// A small fleet of every kind of service, by `generator`.
@@ -32,11 +23,23 @@ extension FleetSpec {
             service.stopGracePeriod = .seconds(generator.pick(1...20))
             if generator.chance(40) {
                 service.liveness.watchdog = .seconds(generator.pick(1...60))
-                service.liveness.action = generator.chance(80) ? .restart : .report
             }
+            service.liveness.action = generator.chance(80) ? .restart : .report
+            if generator.chance(50) { service.readiness = probe(&generator) }
+            if generator.chance(40) { service.liveness.probe = probe(&generator) }
+            if service.kind == .simple, generator.chance(30) { service.startupProbe = probe(&generator) }
             spec.services.append(service)
         }
         return spec
+    }
+
+    private static func probe(_ generator: inout SeededGenerator) -> ServiceSpec.Probe {
+        var probe = ServiceSpec.Probe(method: .tcp(address: "127.0.0.1:1"))
+        probe.period = .seconds(generator.pick(1...20))
+        probe.timeout = .seconds(generator.pick(1...5))
+        probe.successThreshold = generator.pick(1...3)
+        probe.failureThreshold = generator.pick(1...4)
+        return probe
     }
 
     /// The same fleet with one service more or less, or with other replicas.

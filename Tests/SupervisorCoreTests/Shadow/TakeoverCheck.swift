@@ -1,3 +1,5 @@
+import Simulation
+
 @testable import SupervisorCore
 
 // Rule P8: what a new daemon may do at its first event.

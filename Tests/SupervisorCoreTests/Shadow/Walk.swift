@@ -1,3 +1,5 @@
+import Simulation
+
 @testable import SupervisorCore
 
 /// A random walk: one seed drives the fleet, the faults and the clock; then the faults stop, and the fleet has to
@@ -40,9 +42,10 @@ struct Walk {
     private mutating func step() throws {
         let roll = generator.pick(0...99)
         switch roll {
-        case 0..<30: if try !world.readReport() { try passTime() }
-        case 30..<42: if try !world.readDatagram() { workerSpeaks() }
-        case 42..<58: workerSpeaks()
+        case 0..<28: if try !world.readReport() { try passTime() }
+        case 28..<38: if try !world.readDatagram() { workerSpeaks() }
+        case 38..<48: workerSpeaks()
+        case 48..<58: try healthActs()
         case 58..<72: processActs()
         case 72..<80: try passTime()
         case 80..<88: try operatorActs()
@@ -79,7 +82,7 @@ struct Walk {
         case 99 where mayShutDown && generator.chance(20):
             note("the fleet is to stop")
             try world.send(.shutdownRequested(by: "SIGTERM"))
-        case 99 where mayShutDown && generator.chance(10):
+        case 99 where mayShutDown && generator.chance(25):
             note("the fleet is to stop at once")
             try world.send(.shutdownHastened)
         default: break
@@ -110,6 +113,68 @@ struct Walk {
         }
         let later = world.now.advanced(by: .milliseconds(generator.pick(1...3_000)))
         world.now = min(later, max(world.now, world.timers.next?.at ?? later))
+    }
+
+    // MARK: Health
+
+    private mutating func healthActs() throws {
+        if generator.chance(40), try world.answerPressure() {
+            note("the pressure is answered")
+            return
+        }
+        switch generator.pick(0...19) {
+        case 0: try disturb()
+        case 1:
+            let isTold = generator.chance(50)
+            world.pressure = isTold ? PressureReading() : nil
+            if generator.chance(30) { world.pressure?.cpuSome = 95 }
+        case 2: try flap()
+        case 3..<8: changeHealth()
+        default:
+            guard let watch = world.prober.next else { return try passTime() }
+            let found = world.health[watch.key.instance]?[watch.key.kind]
+            note("probe \(watch.key): \(found as Any)")
+            // Time passes only as far as the next timer, which has to be first.
+            if let timer = world.timers.next, timer.at < watch.at {
+                _ = try world.fireNextTimer()
+            } else {
+                _ = try world.runNextProbe()
+            }
+        }
+    }
+
+    /// The readiness of an instance comes and goes, faster than time passes.
+    private mutating func flap() throws {
+        guard let key = generator.pick(world.machine.instances.flatMap(\.watched)), key.kind == .readiness,
+            let policy = world.prober.watches[key]?.policy
+        else { return }
+        note("\(key) flaps")
+        for _ in 0..<3 {
+            for _ in 0..<policy.failureThreshold { try world.send(.probed(key, .failure("answered 503"))) }
+            for _ in 0..<policy.successThreshold { try world.send(.probed(key, .success)) }
+        }
+    }
+
+    private mutating func disturb() throws {
+        let time = Duration.seconds(generator.pick(2...60))
+        let all: [Disturbance] = [.clockJumped(by: time), .loopStalled(time), .checkerStalled(time)]
+        guard let disturbance = generator.pick(all) else { return }
+        note("\(disturbance)")
+        try world.send(.disturbed(disturbance))
+    }
+
+    private mutating func changeHealth() {
+        guard let instance = generator.pick(world.machine.instances) else { return }
+        let outcome: ProbeOutcome =
+            switch generator.pick(0...9) {
+            case 0..<4: .success
+            case 4..<9: .failure("answered 503")
+            default: .unknown(generator.pick(ProbeObstacle.allCases) ?? .busy, "it was not run")
+            }
+        note("probes of \(instance.id) find \(outcome)")
+        for kind in ProbeKind.allCases where generator.chance(60) {
+            world.health[instance.id, default: PerProbe(.success)][kind] = outcome
+        }
     }
 
     private mutating func workerSpeaks() {
@@ -172,6 +237,9 @@ struct Walk {
             .treeGone(id, generation), .treeRemained(id, generation, count: 1, example: 7),
             .notified(id, generation, ready),
             .timerFired(TimerToken(instance: id, purpose: .backoff, number: 0)),
+            .timerFired(TimerToken(instance: nil, purpose: .node, number: 0)),
+            .probed(ProbeKey(instance: id, generation: generation, kind: .readiness), .failure("late")),
+            .probed(ProbeKey(instance: id, generation: generation, kind: .liveness), .failure("late")),
         ]
         if let event = generator.pick(events) { try world.send(event) }
     }
@@ -202,24 +270,42 @@ extension Walk {
     private mutating func comeToRest() throws {
         world.effectsUntilDeath = nil
         world.shim.startFault = nil
+        world.health = [:]
+        world.pressure = PressureReading()
         if !world.connected { try world.shimConnects() }
-        for _ in 0..<20_000 {
+        // Takes up to a quarter of an hour of probes, so not every walk does it.
+        let waitsForRelease = seed % 10 == 0
+        for _ in 0..<60_000 {
             if world.finished { return }
             if try world.readReport() { continue }
             if try world.readDatagram() { continue }
             if try workersBehave() { continue }
+            if try world.answerPressure() { continue }
+            let idle = world.timers.armed.allSatisfy { timer in
+                timer.token.purpose == .watchdog || (timer.token.purpose == .flapRelease && !waitsForRelease)
+            }
+            if idle, allProbesPass { return }
+            if let watch = world.prober.next, world.timers.next.map({ watch.at <= $0.at }) ?? true {
+                _ = try world.runNextProbe()
+                continue
+            }
             guard let timer = world.timers.next else { return }
-            if world.timers.armed.allSatisfy({ $0.token.purpose == .watchdog }) { return }
-            if timer.token.purpose == .watchdog {
+            if timer.token.purpose == .watchdog, let id = timer.token.instance {
                 var message = NotifyMessage()
                 message.watchdog = .alive
                 world.now = max(world.now, timer.at)
-                world.shim.say(timer.token.instance, message)
+                world.shim.say(id, message)
                 _ = try world.readDatagram()
             }
             _ = try world.fireNextTimer()
         }
         throw ShadowViolation("it does not come to rest: \(world.machine.instances.map { "\($0.id) \($0.state)" })")
+    }
+
+    /// What the probes decide has settled: every instance that is up may be given work and is in no trouble.
+    private var allProbesPass: Bool {
+        world.machine.freeze == nil && world.machine.node.hold == nil
+            && world.machine.instances.allSatisfy { $0.state != .ready || ($0.isReady && !$0.isInTrouble) }
     }
 
     /// One well-behaved act of a worker that has something to do; false when none has.
@@ -268,7 +354,7 @@ extension Walk {
                 case .stopped(.shutdown): world.finished && !alive
                 case .stopped(.finished), .failed: instance.policy.restart.policy != .always && !alive
                 case .completed: instance.policy.kind == .oneshot && !alive
-                case .ready: instance.memory.stopIntent == nil && !world.finished && alive
+                case .ready: instance.memory.stopIntent == nil && !world.finished && alive && instance.isReady
                 case .waiting: instance.service.map { hasFailedBlocker($0) } ?? false
                 case .queued, .starting, .running, .stopping, .backoff: false
                 }

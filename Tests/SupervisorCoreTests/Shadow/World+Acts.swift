@@ -1,3 +1,5 @@
+import Simulation
+
 @testable import SupervisorCore
 
 // Short forms for scenarios, where instances are written as text.
@@ -62,6 +64,24 @@ extension World {
         shim.treeEnds(Self.id(text), at: now)
         try settle()
     }
+
+    /// A probe of the present run finds this.
+    mutating func probe(_ text: String, _ kind: ProbeKind, _ outcome: ProbeOutcome) throws {
+        let id = Self.id(text)
+        guard let generation = slot(id)?.generation else { throw ShadowViolation("there is no instance \(text)") }
+        try send(.probed(ProbeKey(instance: id, generation: generation, kind: kind), outcome))
+        try settle()
+    }
+
+    /// From now on the prober finds this: of one kind of probe, or of all.
+    mutating func finds(_ text: String, _ kind: ProbeKind? = nil, _ outcome: ProbeOutcome) {
+        for kind in kind.map({ [$0] }) ?? ProbeKind.allCases {
+            health[Self.id(text), default: PerProbe(.success)][kind] = outcome
+        }
+    }
+
+    /// Probes of the present run, by kind.
+    func watched(_ text: String) -> [ProbeKind] { slot(Self.id(text))?.watched.map(\.kind) ?? [] }
 
     @discardableResult
     mutating func ask(start text: String, reason: String? = nil) throws -> OperationID {

@@ -1,3 +1,5 @@
+import Simulation
+
 @testable import SupervisorCore
 
 /// One host: a daemon (the core, its timers, its connection), a shim, a disk and a clock. Every event goes through
@@ -8,6 +10,15 @@ struct World {
     var now = MonotonicInstant(nanoseconds: 1_000_000_000_000)
     var shim = ShadowShim()
     var timers = ShadowTimers()
+    var prober = ShadowProber()
+    /// While set, probes are run when they are due, and find what `health` says; else only `probe` reports results.
+    var probesRun = false
+    /// What the prober finds; success where nothing is said.
+    var health: [InstanceID: PerProbe<ProbeOutcome>] = [:]
+    /// What the kernel says of the host's resources.
+    var pressure: PressureReading?
+    /// The daemon has asked for the pressure and has not been answered.
+    var pressureAsked = false
     /// What operators asked for, as the disk keeps it.
     var disk: [StopIntent] = []
     var machine: FleetMachine
@@ -66,6 +77,8 @@ struct World {
             try daemonDies()
             return
         }
+        // Most probes pass and change nothing; the next event is checked again.
+        if effects.isEmpty, case .probed(_, .success) = event { return }
         try checkInvariants()
     }
 
@@ -77,6 +90,8 @@ struct World {
             guard connected else { return }
             if let record, !catchingUp { try checkSuccession(of: id, to: record.state) }
             try shim.obey(effect, at: now)
+        case .watch, .unwatch: try prober.obey(effect, at: now)
+        case .measurePressure: pressureAsked = true
         case .saveIntents(let intents): disk = intents
         case .record(let subject, let kind, let text):
             if notes.count > 100 { notes.removeFirst(50) }
@@ -114,6 +129,8 @@ struct World {
         if finished { return }
         epoch += 1
         timers.removeAll()
+        prober.removeAll()
+        pressureAsked = false
         shim.connectionEnds()
         openOperations = []
         announcements = 0
@@ -123,6 +140,7 @@ struct World {
             self = World(successor, seed: seed)
             (now, shim, disk, epoch, coverage) = (old.now, old.shim, old.disk, old.epoch, old.coverage)
             (connected, nextOperation, events) = (old.connected, old.nextOperation, old.events)
+            (probesRun, health, pressure) = (old.probesRun, old.health, old.pressure)
         }
         machine = FleetMachine(spec: spec, now: now, seed: seed &+ UInt64(epoch))
         if !connected { return }
@@ -167,6 +185,23 @@ struct World {
         return true
     }
 
+    /// Answers how short the host is of its resources; false when nobody has asked.
+    mutating func answerPressure() throws -> Bool {
+        guard pressureAsked, !finished else { return false }
+        pressureAsked = false
+        try send(.pressureMeasured(pressure))
+        return true
+    }
+
+    /// Runs the probe that is due next, and moves the clock to it; false when there is none.
+    mutating func runNextProbe() throws -> Bool {
+        guard !finished, let watch = prober.next else { return false }
+        now = max(now, watch.at)
+        prober.ran(watch.key)
+        try send(.probed(watch.key, health[watch.key.instance]?[watch.key.kind] ?? .success))
+        return true
+    }
+
     /// Reads everything there is to read.
     mutating func settle() throws {
         var budget = 10_000
@@ -174,6 +209,7 @@ struct World {
             budget -= 1
             if try readReport() { continue }
             if try readDatagram() { continue }
+            if try answerPressure() { continue }
             return
         }
         throw ShadowViolation("it never settles")
@@ -192,8 +228,15 @@ struct World {
     mutating func advance(by duration: Duration) throws {
         let end = now.advanced(by: duration)
         try settle()
-        while let timer = timers.next, timer.at <= end, !finished {
-            _ = try fireNextTimer()
+        while !finished {
+            let probe = probesRun ? prober.next?.at : nil
+            if let timer = timers.next, timer.at <= end, probe.map({ timer.at <= $0 }) ?? true {
+                _ = try fireNextTimer()
+            } else if let probe, probe <= end {
+                _ = try runNextProbe()
+            } else {
+                break
+            }
             try settle()
         }
         now = max(now, end)

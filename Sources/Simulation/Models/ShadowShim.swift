@@ -1,69 +1,62 @@
-import SupervisorCore
-
-/// A rule that was broken, in one sentence.
-struct ShadowViolation: Error, CustomStringConvertible {
-    var description: String
-
-    init(_ description: String) {
-        self.description = description
-    }
-}
+package import SupervisorCore
 
 /// The shim and the kernel below it, as a value: obeys the core's effects as the real shim does, and throws when an
 /// effect is one that must never be asked of it.
 ///
 /// It uses nothing of the core but its messages, has no clock and no randomness, and never depends on the order of a
 /// dictionary; so a run with the same inputs is the same run.
-struct ShadowShim {
+package struct ShadowShim {
     /// One record: a process tree, or the exit of one that was not yet released.
-    struct Process: Equatable {
-        var generation: Generation
-        var pid: Int32
-        var startedAt: MonotonicInstant
-        var state: Adoption.Record.State = .running
+    package struct Process: Equatable {
+        package var generation: Generation
+        package var pid: Int32
+        package var startedAt: MonotonicInstant
+        package var state: Adoption.Record.State = .running
         /// Members of the tree besides the main process.
-        var children = 0
+        package var children = 0
         /// Signals to the main process or the tree that have not been acted upon yet.
-        var pendingSignals: [SignalNumber] = []
+        package var pendingSignals: [SignalNumber] = []
         /// Every signal the daemon ever sent to this run.
-        var signalsSent = 0
+        package var signalsSent = 0
         /// The tree is being killed.
-        var ending = false
+        package var ending = false
 
-        var mainAlive: Bool { state == .running }
-        var treeGone: Bool { !mainAlive && children == 0 }
+        package var mainAlive: Bool { state == .running }
+        package var treeGone: Bool { !mainAlive && children == 0 }
     }
 
     /// A datagram in the notify socket, which outlives the daemon.
-    struct Datagram: Equatable {
-        var instance: InstanceID
-        var generation: Generation
-        var message: NotifyMessage
+    package struct Datagram: Equatable {
+        package var instance: InstanceID
+        package var generation: Generation
+        package var message: NotifyMessage
     }
 
-    private(set) var processes: [InstanceID: Process] = [:]
+    package private(set) var processes: [InstanceID: Process] = [:]
     /// What the daemon has the shim remember.
-    private(set) var memory: [InstanceID: RememberedInstance] = [:]
-    private(set) var node: RememberedNode?
+    package private(set) var memory: [InstanceID: RememberedInstance] = [:]
+    package private(set) var node: RememberedNode?
     /// Reports that were sent and not yet read; they die with the connection.
-    var outbox: [Event] = []
+    package var outbox: [Event] = []
     /// What workers said, until the daemon has acted upon it.
-    var datagrams: [Datagram] = []
+    package var datagrams: [Datagram] = []
     /// While set, each start fails this way.
-    var startFault: SpawnFailure?
+    package var startFault: SpawnFailure?
     /// Starts that led to a process.
-    private(set) var starts = 0
+    package private(set) var starts = 0
     /// Processes of the former shim that were ended before this one began.
-    private(set) var remainsEnded = 0
+    package private(set) var remainsEnded = 0
     private var nextPid: Int32 = 100
 
+    package init() {}
+
     /// Instances with a record, in order.
-    var ids: [InstanceID] { processes.keys.sorted() }
+    package var ids: [InstanceID] { processes.keys.sorted() }
 
     // MARK: Obeying
 
     /// Does what an effect asks. Effects that are not for the shim do nothing.
-    mutating func obey(_ effect: Effect, at now: MonotonicInstant) throws {
+    package mutating func obey(_ effect: Effect, at now: MonotonicInstant) throws {
         switch effect {
         case .spawn(let id, let generation): try spawn(id, generation, now)
         case .signal(let id, let generation, let signal, _): deliver(signal, to: id, generation)
@@ -134,7 +127,7 @@ struct ShadowShim {
     // MARK: What the world does to processes
 
     /// The main process ends, leaving some of its tree.
-    mutating func mainEnds(
+    package mutating func mainEnds(
         _ id: InstanceID,
         _ status: ExitStatus,
         leaving children: Int = 0,
@@ -153,7 +146,7 @@ struct ShadowShim {
     }
 
     /// What is left of the tree, after the main process, ends.
-    mutating func childrenEnd(_ id: InstanceID) {
+    package mutating func childrenEnd(_ id: InstanceID) {
         guard var process = processes[id], !process.mainAlive, process.children > 0 else { return }
         process.children = 0
         processes[id] = process
@@ -161,19 +154,19 @@ struct ShadowShim {
     }
 
     /// The kernel ends the whole tree, as asked.
-    mutating func treeEnds(_ id: InstanceID, at now: MonotonicInstant) {
+    package mutating func treeEnds(_ id: InstanceID, at now: MonotonicInstant) {
         mainEnds(id, .signal(.kill, coreDumped: false), at: now)
         childrenEnd(id)
     }
 
     /// SIGKILL does not help yet.
-    mutating func treeStays(_ id: InstanceID) {
+    package mutating func treeStays(_ id: InstanceID) {
         guard let process = processes[id], process.ending, !process.treeGone else { return }
         outbox.append(.treeRemained(id, process.generation, count: 1 + process.children, example: process.pid))
     }
 
     /// The worker sends a datagram.
-    mutating func say(_ id: InstanceID, _ message: NotifyMessage) {
+    package mutating func say(_ id: InstanceID, _ message: NotifyMessage) {
         guard let process = processes[id], process.mainAlive else { return }
         datagrams.append(Datagram(instance: id, generation: process.generation, message: message))
     }
@@ -181,12 +174,12 @@ struct ShadowShim {
     // MARK: Connections
 
     /// The daemon's end of the socket is closed.
-    mutating func connectionEnds() {
+    package mutating func connectionEnds() {
         outbox = []
     }
 
     /// The shim dies, and another begins by ending the remains. It remembers nothing.
-    mutating func isReplaced() {
+    package mutating func isReplaced() {
         remainsEnded = processes.count
         processes = [:]
         memory = [:]
@@ -196,7 +189,7 @@ struct ShadowShim {
     }
 
     /// Everything it holds, as a daemon that connects is told; what is remembered goes through its bytes.
-    func adoption(intents: [StopIntent]) throws -> Adoption {
+    package func adoption(intents: [StopIntent]) throws -> Adoption {
         var adoption = Adoption()
         for id in ids {
             guard let process = processes[id] else { continue }

@@ -1,16 +1,18 @@
-import SupervisorCore
+package import SupervisorCore
 
 /// The daemon's timers, as a value: they die with it.
-struct ShadowTimers {
-    struct Armed: Equatable {
-        var token: TimerToken
-        var at: MonotonicInstant
+package struct ShadowTimers {
+    package struct Armed: Equatable {
+        package var token: TimerToken
+        package var at: MonotonicInstant
     }
 
     /// In the order in which they were started.
-    private(set) var armed: [Armed] = []
+    package private(set) var armed: [Armed] = []
 
-    mutating func obey(_ effect: Effect) throws {
+    package init() {}
+
+    package mutating func obey(_ effect: Effect) throws {
         switch effect {
         case .startTimer(let token, let at):
             if let other = armed.first(where: { $0.token.instance == token.instance }) {
@@ -27,21 +29,21 @@ struct ShadowTimers {
     }
 
     /// The timer that fires next; of two at one moment the older.
-    var next: Armed? {
+    package var next: Armed? {
         var earliest: Armed?
         for timer in armed where earliest.map({ timer.at < $0.at }) ?? true { earliest = timer }
         return earliest
     }
 
-    func timer(of instance: InstanceID) -> Armed? {
+    package func timer(of instance: InstanceID?) -> Armed? {
         armed.first { $0.token.instance == instance }
     }
 
-    mutating func remove(_ token: TimerToken) {
+    package mutating func remove(_ token: TimerToken) {
         armed.removeAll { $0.token == token }
     }
 
-    mutating func removeAll() {
+    package mutating func removeAll() {
         armed = []
     }
 }

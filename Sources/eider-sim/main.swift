@@ -1,0 +1,1 @@
+print("eider-sim")
