@@ -7,7 +7,7 @@ struct HealthRenderer {
     /// A JSON answer without `verbose` stays below this, bytes; many a prober looks no further.
     static let bodyBytes = 512
 
-    let limits: HealthLimits
+    let limits: HealthServerLimits
     let version: String
 
     /// The answers of one service: itself, its aspects, its instances.

@@ -63,7 +63,7 @@ public final class HealthServer: Sendable {
         loop: any EventLoop,
         clock: @escaping @Sendable () -> MonotonicInstant,
         heartbeatLimit: Duration = .seconds(5),
-        limits: HealthLimits = HealthLimits(),
+        limits: HealthServerLimits = HealthServerLimits(),
         processFigures: @escaping @Sendable () -> ProcessFigures? = { nil }
     ) -> EventLoopFuture<HealthServer> {
         loop.flatSubmit {

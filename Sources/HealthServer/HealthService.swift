@@ -6,7 +6,7 @@ import SupervisorCore
 /// The prepared answers and the open connections, confined to one event loop.
 ///
 /// While it answers it renders nothing and takes no lock. The exceptions are `/metrics`, which is rendered from a
-/// snapshot at most once per `HealthLimits.metricsAge` and publication, and `/livez` when the heartbeat it knows has
+/// snapshot at most once per `HealthServerLimits.metricsAge` and publication, and `/livez` when the heartbeat it knows has
 /// grown old: it looks once more before it calls supervision stalled.
 final class HealthService {
     /// What a path leads to.
@@ -33,7 +33,7 @@ final class HealthService {
         var rejections: [Answer]
     }
 
-    let limits: HealthLimits
+    let limits: HealthServerLimits
     let board: StatusBoard
     private let renderer: HealthRenderer
     private let clock: @Sendable () -> MonotonicInstant
@@ -54,7 +54,7 @@ final class HealthService {
     var counters = ServerCounters()
     /// Counts sweeps: the time of everything that is not exact.
     private(set) var tick: UInt64 = 0
-    /// Has `timeForSweep` called once, after `HealthLimits.sweepInterval`.
+    /// Has `timeForSweep` called once, after `HealthServerLimits.sweepInterval`.
     var callLater: () -> Void = {}
     private var sweepIsDue = false
     private var connections: [ObjectIdentifier: ConnectionHandler] = [:]
@@ -72,7 +72,7 @@ final class HealthService {
         version: String,
         clock: @escaping @Sendable () -> MonotonicInstant,
         heartbeatLimit: Duration,
-        limits: HealthLimits,
+        limits: HealthServerLimits,
         processFigures: @escaping @Sendable () -> ProcessFigures?
     ) {
         self.board = board

@@ -80,7 +80,7 @@ struct RequestParser {
         var unknownBody = false
     }
 
-    let limits: HealthLimits
+    let limits: HealthServerLimits
 
     /// Parses the request at the start of `bytes`.
     func parse(_ bytes: UnsafeRawBufferPointer) -> Outcome {

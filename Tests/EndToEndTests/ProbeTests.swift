@@ -55,7 +55,7 @@ extension EndToEnd {
             let why = try fleet.control("why", "a/1").output
             #expect(why.contains("readiness failing") && why.contains("answered 503"), "\(why)")
             let failures = "eider_probe_results_total{service=\"a\",probe=\"readiness\",result=\"failure\"}"
-            let counted = Deadline(.seconds(5)).wait { (try? fleet.metric(failures)).map { ($0 ?? 0) > 3 } ?? false }
+            let counted = Deadline(.seconds(5)).wait { (try? fleet.metric(failures)).map { $0 > 3 } ?? false }
             #expect(counted, "the failures are not counted")
             fleet.stopAndCheck()
         }
@@ -168,7 +168,7 @@ extension EndToEnd {
             #expect(shown.reason?.contains("cannot be probed: cannot execute") == true, "\(shown.reason ?? "")")
             #expect(try HTTP.get("/health/a", port: fleet.healthPort()).status == 200)
             let unknown = "eider_probe_results_total{service=\"a\",probe=\"readiness\",result=\"unknown\"}"
-            #expect(Deadline(.seconds(5)).wait { (try? fleet.metric(unknown)).map { ($0 ?? 0) > 0 } ?? false })
+            #expect(Deadline(.seconds(5)).wait { (try? fleet.metric(unknown)).map { $0 > 0 } ?? false })
             try File.script("exit 0", at: probe)
             try fleet.wait(for: "a/0", "is healthy again") { $0.state == "healthy" }
             fleet.stopAndCheck()

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("How answers are kept")
 struct AnswerPackTests {
-    private let renderer = HealthRenderer(limits: HealthLimits(), version: "1")
+    private let renderer = HealthRenderer(limits: HealthServerLimits(), version: "1")
 
     private func pack(_ status: ServiceStatus, _ heads: inout HeadCache) -> AnswerPack {
         renderer.answers(for: status, in: Fixture.board([status]).snapshot, &heads)

@@ -58,7 +58,7 @@ enum Fixture {
     static func health(
         _ board: StatusBoard = board(),
         clock: TestClock = TestClock(),
-        limits: HealthLimits = HealthLimits()
+        limits: HealthServerLimits = HealthServerLimits()
     ) -> HealthService {
         HealthService(
             board: board,

@@ -9,8 +9,8 @@ import Testing
 @Suite("Limits of the health port")
 struct LimitTests {
     /// Sweeps are a second apart here, so that limits in seconds are limits in sweeps.
-    private static var limits: HealthLimits {
-        var limits = HealthLimits()
+    private static var limits: HealthServerLimits {
+        var limits = HealthServerLimits()
         limits.sweepInterval = .seconds(1)
         return limits
     }

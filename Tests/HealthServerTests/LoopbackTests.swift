@@ -77,7 +77,7 @@ struct LoopbackTests {
 
     private static func withServer(
         _ board: StatusBoard = Fixture.board(),
-        limits: HealthLimits = HealthLimits(),
+        limits: HealthServerLimits = HealthServerLimits(),
         _ body: (HealthServer, TestClock) async throws -> Void
     ) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -156,7 +156,7 @@ struct LoopbackTests {
 
     @Test("more pipelined requests than fit any buffer are all answered, in bounded memory")
     func deepPipeline() async throws {
-        var limits = HealthLimits()
+        var limits = HealthServerLimits()
         limits.unreadAnswerBytes = 4096
         try await Self.withServer(limits: limits) { server, _ in
             let count = 50_000
@@ -216,7 +216,7 @@ struct LoopbackTests {
 
     @Test("the idle limit holds on the loop's own time")
     func idle() async throws {
-        var limits = HealthLimits()
+        var limits = HealthServerLimits()
         limits.sweepInterval = .milliseconds(5)
         limits.idle = .milliseconds(20)
         try await Self.withServer(limits: limits) { server, _ in

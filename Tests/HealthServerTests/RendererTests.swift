@@ -126,7 +126,7 @@ struct RendererTests {
             for name in ["auth", String(repeating: "n", count: 700), String(repeating: "\"", count: 300)] {
                 var status = Fixture.service(name, .unhealthy, ready: 0)
                 status.reason = reason
-                let renderer = HealthRenderer(limits: HealthLimits(), version: "1")
+                let renderer = HealthRenderer(limits: HealthServerLimits(), version: "1")
                 let snapshot = Fixture.board([status]).snapshot
                 var heads = HeadCache()
                 let packs = [
@@ -256,7 +256,7 @@ struct RendererTests {
 
     @Test("lists in verbose answers are bounded")
     func boundedLists() throws {
-        var limits = HealthLimits()
+        var limits = HealthServerLimits()
         limits.verboseEntries = 3
         let services = (0..<5).map { Fixture.service("s\($0)", .healthy) }
         let service = Fixture.health(Fixture.board(services), limits: limits)

@@ -1,5 +1,5 @@
 /// Every bound that the health ports hold a client to (rule P7).
-public struct HealthLimits: Sendable, Equatable {
+public struct HealthServerLimits: Sendable, Equatable {
     /// Bytes of a request's head, its first line and empty lines before it included; a longer one is answered 431.
     public var headBytes = 8192
     /// Bytes of a request's first line; a longer one is answered 414.
