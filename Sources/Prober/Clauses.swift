@@ -54,7 +54,10 @@ enum Printable {
     /// The first line of `bytes` without space around it: at most `limit` bytes of UTF-8, with everything that is not
     /// text or would steer a terminal replaced.
     static func firstLine(of bytes: some Sequence<UInt8>, limit: Int) -> String {
-        let line = bytes.drop(while: isSpace).prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
+        // What is replaced may be a byte longer than what replaces it, no more.
+        let line = bytes.drop(while: isSpace).prefix(2 * limit).prefix {
+            $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r")
+        }
         var text = String.UnicodeScalarView()
         var length = 0
         for scalar in String(decoding: Array(line), as: UTF8.self).unicodeScalars {

@@ -41,6 +41,10 @@ final class ProbePlan: Sendable {
         }
         self.request = request
         head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path)
+        guard case .grpc = question else {
+            callHeaders = HPACKHeaders()
+            return
+        }
         let host = question.host.contains(":") ? "[\(question.host.prefix { $0 != "%" })]" : question.host
         callHeaders = HPACKHeaders([
             (":method", "POST"), (":scheme", "http"), (":path", "/grpc.health.v1.Health/Check"),
