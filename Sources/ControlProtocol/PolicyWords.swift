@@ -22,7 +22,8 @@ struct PolicyWords {
         if let probe = spec.startupProbe { parts.append("startup: \(Self.asks(probe)), once is enough") }
         if let probe = spec.readiness {
             parts.append(
-                "readiness: \(Self.asks(probe)); \(Self.times(probe.failureThreshold, "failure")) in a row take it out, "
+                "readiness: \(Self.asks(probe)); "
+                    + "\(Self.times(probe.failureThreshold, "failure")) in a row take it out, "
                     + "\(Self.times(probe.successThreshold, "success")) bring it back"
             )
         }

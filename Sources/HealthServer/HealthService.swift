@@ -6,8 +6,8 @@ import SupervisorCore
 /// The prepared answers and the open connections, confined to one event loop.
 ///
 /// While it answers it renders nothing and takes no lock. The exceptions are `/metrics`, which is rendered from a
-/// snapshot at most once per `HealthServerLimits.metricsAge` and publication, and `/livez` when the heartbeat it knows has
-/// grown old: it looks once more before it calls supervision stalled.
+/// snapshot at most once per `HealthServerLimits.metricsAge` and publication, and `/livez` when the heartbeat it knows
+/// has grown old: it looks once more before it calls supervision stalled.
 final class HealthService {
     /// What a path leads to.
     private enum Route {

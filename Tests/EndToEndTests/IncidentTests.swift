@@ -97,7 +97,9 @@ struct IncidentTests {
         #expect(shown.ready && shown.reason?.contains("liveness") == true)
         let waits = try fleet.event("suppressed", "(I4)", of: "a/0")
         #expect(waits.text.contains("is not restarted"))
-        let restarted = try fleet.wait(for: "a/0", "is restarted", within: .seconds(100)) { $0.restarts == 1 && $0.ready }
+        let restarted = try fleet.wait(for: "a/0", "is restarted", within: .seconds(100)) {
+            $0.restarts == 1 && $0.ready
+        }
         #expect(restarted.last_exit?.cause == "liveness")
         let events = try fleet.events()
         let ready = try #require(events.first { $0.kind == "ready" && $0.subject == "a/0" })

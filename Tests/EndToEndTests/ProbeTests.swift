@@ -6,7 +6,8 @@ import Testing
 extension EndToEnd {
     /// Probes against real workers: what they change, and what they must not.
     @Suite(.serialized) struct ProbeTests {
-        private static let quick = "period = \"100ms\"\ntimeout = \"500ms\"\nsuccess_threshold = 2\nfailure_threshold = 3"
+        private static let quick =
+            "period = \"100ms\"\ntimeout = \"500ms\"\nsuccess_threshold = 2\nfailure_threshold = 3"
 
         private func set(_ port: Int, _ query: String) throws {
             #expect(try HTTP.get("/set?\(query)", port: port).status == 200)
@@ -198,7 +199,9 @@ extension EndToEnd {
             try set(port, "ready=503")
             try fleet.wait(for: "a/0", "is out") { !$0.ready }
             try File.write("", to: fleet.path + "/slow")
-            let probing = { Processes.ofFleet(fleet.path).contains { Processes.commandLine($0).contains("sleep 4323") } }
+            let probing = {
+                Processes.ofFleet(fleet.path).contains { Processes.commandLine($0).contains("sleep 4323") }
+            }
             #expect(Deadline(.seconds(10)).wait { probing() }, "the slow probe does not run")
             let pids = try fleet.pids()
             fleet.killDaemon()

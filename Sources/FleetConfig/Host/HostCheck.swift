@@ -28,7 +28,8 @@ public enum HostCheck {
             let service = configuration.spec.services[number]
             if let program = service.command.first { checkProgram(filled(program, service), ["command"], number) }
             for (key, probe) in [
-                ("startup", service.startupProbe), ("readiness", service.readiness), ("liveness", service.liveness.probe),
+                ("startup", service.startupProbe), ("readiness", service.readiness),
+                ("liveness", service.liveness.probe),
             ] {
                 guard case .exec(let command)? = probe?.method, let program = command.first else { continue }
                 checkProgram(filled(program, service), [key, "exec"], number)

@@ -122,11 +122,12 @@ enum ServiceKeys {
     /// `timeout` is the time for the whole start, so that of one probe has a name of its own.
     private static let startupProbe = probeMethod + [.key("probe_timeout", \.timeout, positive("2s"), .live)]
 
-    private static let probe: [KeyDescription<ProbeDraft>] = probeMethod + [
-        .key("timeout", \.timeout, positive("2s"), .live),
-        .key("success_threshold", \.successThreshold, .integer(1...1000, example: 2), .live),
-        .key("failure_threshold", \.failureThreshold, .integer(1...1000, example: 3), .live),
-    ]
+    private static let probe: [KeyDescription<ProbeDraft>] =
+        probeMethod + [
+            .key("timeout", \.timeout, positive("2s"), .live),
+            .key("success_threshold", \.successThreshold, .integer(1...1000, example: 2), .live),
+            .key("failure_threshold", \.failureThreshold, .integer(1...1000, example: 3), .live),
+        ]
 
     private static func positive(_ example: String) -> ValueCodec<Duration> {
         .duration(atLeast: .milliseconds(1), example: example)

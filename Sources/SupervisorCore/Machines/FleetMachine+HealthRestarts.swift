@@ -188,7 +188,8 @@ extension FleetMachine {
         turn.note(
             nil,
             "hold",
-            "\(text) within \(HealthLimits.correlationWindow.brief): nothing is restarted for health, hold=correlated (I5)"
+            "\(text) within \(HealthLimits.correlationWindow.brief): "
+                + "nothing is restarted for health, hold=correlated (I5)"
         )
     }
 
