@@ -50,10 +50,10 @@ enum Clauses {
 }
 
 /// Foreign bytes, made fit for a line of a terminal or a log.
-enum Printable {
+public enum Printable {
     /// The first line of `bytes` without space around it: at most `limit` bytes of UTF-8, with everything that is not
     /// text or would steer a terminal replaced.
-    static func firstLine(of bytes: some Sequence<UInt8>, limit: Int) -> String {
+    public static func firstLine(of bytes: some Sequence<UInt8>, limit: Int) -> String {
         // What is replaced may be a byte longer than what replaces it, no more.
         let line = bytes.drop(while: isSpace).prefix(2 * limit).prefix {
             $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r")

@@ -1,4 +1,5 @@
 import LinuxPlatform
+import Prober
 import ShimProtocol
 import SupervisorCore
 
@@ -14,6 +15,12 @@ final class ExecProbes {
         static let running = 16
         /// Of its output, what is kept to say why it failed, bytes. The rest is read and dropped.
         static let output = 512
+        /// Of that, what goes into the clause, bytes.
+        static let text = 120
+        /// Of its output, what is read at once, bytes; who has more to say waits for a moment each time, so that a
+        /// flood costs the supervision thread next to nothing.
+        static let share = 32 << 10
+        static let pause: Duration = .milliseconds(10)
         /// A time that came this much late says nothing about the probe.
         static let lateness: Duration = .milliseconds(500)
     }
@@ -50,6 +57,8 @@ final class ExecProbes {
         var timer: UInt64?
         var output: SharedDescriptor?
         var text: [UInt8] = []
+        /// Reads on when it is due.
+        var pause: UInt64?
         /// A result was reported, or nobody waits for one.
         var isSettled = false
         var timedOut = false
@@ -57,6 +66,8 @@ final class ExecProbes {
 
     private let reactor: Reactor
     private let hands: Hands
+    /// Used again for every read.
+    private var buffer = [UInt8](repeating: 0, count: Limits.share)
     private var watches: [ProbeKey: Watch] = [:]
     private var runs: [InstanceID: Run] = [:]
     private var queue: [ProbeKey] = []
@@ -176,22 +187,27 @@ final class ExecProbes {
 
     private func readOutput(_ place: InstanceID) {
         guard let output = runs[place]?.output else { return }
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        // A share of a turn, whatever it writes.
-        for _ in 0..<16 {
-            let count = buffer.withUnsafeMutableBytes { bytes in
-                try? FileDescriptors.read(output.rawValue, into: bytes)
-            }
-            guard let count = count ?? nil else { return }
-            if count == 0 { return closeOutput(place) }
-            let room = Limits.output - (runs[place]?.text.count ?? 0)
-            if room > 0 { runs[place]?.text.append(contentsOf: buffer[..<min(count, room)]) }
+        let count = buffer.withUnsafeMutableBytes { bytes in
+            try? FileDescriptors.read(output.rawValue, into: bytes)
+        }
+        guard let count = count ?? nil else { return }
+        if count == 0 { return closeOutput(place) }
+        let room = Limits.output - (runs[place]?.text.count ?? 0)
+        if room > 0 { runs[place]?.text.append(contentsOf: buffer[..<min(count, room)]) }
+        if count < Limits.share || runs[place]?.pause != nil { return }
+        reactor.unwatch(output.rawValue)
+        let due = MonotonicClock.now().advanced(by: Limits.pause)
+        runs[place]?.pause = reactor.schedule(at: due) { [unowned self] in
+            runs[place]?.pause = nil
+            collect(output, place)
         }
     }
 
     private func closeOutput(_ place: InstanceID) {
         guard let output = runs[place]?.output else { return }
         reactor.unwatch(output.rawValue)
+        if let pause = runs[place]?.pause { reactor.cancel(pause) }
+        runs[place]?.pause = nil
         runs[place]?.output = nil
     }
 
@@ -236,7 +252,7 @@ final class ExecProbes {
 
     private func outcome(_ place: InstanceID, _ status: ExitStatus) -> ProbeOutcome {
         if status == .code(0) { return .success }
-        let said = PrintableText.firstLine(of: runs[place]?.text ?? [])
+        let said = Printable.firstLine(of: runs[place]?.text ?? [], limit: Limits.text)
         return .failure(status.inWords + (said.isEmpty ? "" : ": \(said)"))
     }
 
@@ -285,22 +301,5 @@ final class ExecProbes {
         runs[place] = nil
         startQueued()
         if runs.isEmpty { hands.emptied() }
-    }
-}
-
-/// What a program said, fit for one clause.
-enum PrintableText {
-    /// The first line that is not empty, at most `limit` bytes, without control characters.
-    static func firstLine(of bytes: [UInt8], limit: Int = 120) -> String {
-        var text = String.UnicodeScalarView()
-        var size = 0
-        for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
-            if scalar == "\n", !text.isEmpty { break }
-            if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) { continue }
-            size += UTF8.width(scalar)
-            if size > limit { break }
-            text.append(scalar)
-        }
-        return String(text)
     }
 }
