@@ -28,9 +28,14 @@ public enum OwnProcess {
         _ = clinux_set_name(name)
     }
 
-    /// Niceness, -20 to 19.
+    /// Niceness, -20 to 19: of the calling thread, of those that it starts from now on, and of our session.
+    ///
+    /// Where the kernel groups processes by session (autogroups, sched(7)) niceness counts only among those of one
+    /// session, and each worker has a session of its own. A session that is somebody else's stays as it is.
     public static func setPriority(_ value: Int32) throws(SystemError) {
         try SystemError.check(clinux_set_priority(value), "set the priority")
+        // Not there without autogroups.
+        if isSessionLeader { try? SmallFile.write("/proc/self/autogroup", "\(value)") }
     }
 
     /// Raises the limit on open descriptors as far as we may, and answers what it was.

@@ -13,10 +13,16 @@ import SystemdBridge
 
 /// One life of the daemon, from the lock to the last word.
 enum Daemon {
+    /// Niceness. The workers have 0 each: beside 44 that take every core the 99th percentile of a probe's answer fell
+    /// from 70 ms to 0.3 ms by this.
+    private static let priority: Int32 = -10
+
     /// Supervises until the fleet is stopped or the daemon is to be replaced.
     static func run(_ configuration: Configuration, path: String) throws -> Supervisor.Ending {
         let spec = configuration.spec
         ProcessMemory.limitArenas(to: 2)
+        // Before any thread starts. Refused without privileges, which changes nothing but the odds.
+        try? OwnProcess.setPriority(priority)
         // Before any thread starts: they inherit the mask.
         let signals = try SignalDescriptor(Supervisor.signals)
         try Signals.ignore(Signals.brokenPipe)

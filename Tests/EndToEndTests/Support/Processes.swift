@@ -25,8 +25,10 @@ enum Processes {
         ((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")) ?? []).count
     }
 
-    static func threads(_ pid: Int32) -> Int {
-        ((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []).count
+    static func threads(_ pid: Int32) -> Int { threadNumbers(pid).count }
+
+    static func threadNumbers(_ pid: Int32) -> [Int32] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []).compactMap { Int32($0) }
     }
 
     /// Anonymous memory that the process alone has, in KiB.
