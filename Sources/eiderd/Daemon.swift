@@ -14,7 +14,7 @@ import SystemdBridge
 /// One life of the daemon, from the lock to the last word.
 enum Daemon {
     /// Niceness. The workers have 0 each: beside 44 that take every core the 99th percentile of a probe's answer fell
-    /// from 70 ms to 0.3 ms by this.
+    /// from 70 ms to 1 ms by this (Tests/Benchmarks/health).
     private static let priority: Int32 = -10
 
     /// Supervises until the fleet is stopped or the daemon is to be replaced.
