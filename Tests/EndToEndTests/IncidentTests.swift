@@ -36,26 +36,22 @@ struct IncidentTests {
     }
 
     /// Lets every check fail for `time` and answers the most processes that there were.
-    private static func outage(_ fleet: Fleet, _ ports: [Int], _ time: Duration) throws -> Int {
+    private static func outage(_ fleet: Fleet, _ ports: [Int], _ time: Duration) async throws -> Int {
         for port in ports { _ = try HTTP.get("/set?ready=503&live=503", port: port) }
         var most = 0
-        let end = Deadline(time)
-        _ = end.poll(every: 250_000) { () -> Bool? in
-            most = max(most, workers(fleet))
-            return nil
-        }
+        try await Deadline(time).pass { most = max(most, workers(fleet)) }
         return most
     }
 
-    @Test func everyCheckFailsAndNothingIsRestarted() throws {
+    @Test func everyCheckFailsAndNothingIsRestarted() async throws {
         let port = try Ports.free(46)
         let fleet = try Fleet(Self.services(port, liveness: true).replacing("[defaults]\n", with: ""))
         try fleet.startAndWait()
         let pids = try fleet.pids()
         #expect(pids.count == 45)
         // Past the grace of I4: from here on only the hold stands between the checks and the workers.
-        Deadline(.seconds(61)).pass()
-        let most = try Self.outage(fleet, Self.ports(port), .seconds(50))
+        try await Deadline(.seconds(61)).pass()
+        let most = try await Self.outage(fleet, Self.ports(port), .seconds(50))
         #expect(most == 45)
         #expect(try fleet.pids() == pids, "a worker was restarted")
         let status = try fleet.status()
@@ -72,7 +68,7 @@ struct IncidentTests {
         fleet.stopAndCheck()
     }
 
-    @Test func oneThatFailsAloneIsRestartedLateAndOnce() throws {
+    @Test func oneThatFailsAloneIsRestartedLateAndOnce() async throws {
         let port = try Ports.free(4)
         let fleet = try Fleet(
             """
@@ -97,7 +93,8 @@ struct IncidentTests {
         #expect(shown.ready && shown.reason?.contains("liveness") == true)
         let waits = try fleet.event("suppressed", "(I4)", of: "a/0")
         #expect(waits.text.contains("is not restarted"))
-        let restarted = try fleet.wait(for: "a/0", "is restarted", within: .seconds(100)) {
+        try await Deadline(.seconds(55)).pass()
+        let restarted = try fleet.wait(for: "a/0", "is restarted", within: .seconds(60)) {
             $0.restarts == 1 && $0.ready
         }
         #expect(restarted.last_exit?.cause == "liveness")
@@ -113,7 +110,7 @@ struct IncidentTests {
         fleet.stopAndCheck()
     }
 
-    @Test func aHostThatStoodStillRestartsNobody() throws {
+    @Test func aHostThatStoodStillRestartsNobody() async throws {
         let port = try Ports.free(4)
         let fleet = try Fleet(
             """
@@ -134,7 +131,7 @@ struct IncidentTests {
         let before = try fleet.pids()
         // X3: all workers stand still at once, past the grace and the span of I4.
         for pid in before.values { kill(pid, SIGSTOP) }
-        Deadline(.seconds(95)).pass()
+        try await Deadline(.seconds(95)).pass()
         #expect(try fleet.status().node.state == "degraded")
         #expect(try fleet.status().instances.allSatisfy { $0.restarts == 0 })
         #expect(try fleet.events().contains { $0.kind == "hold" })
@@ -142,7 +139,7 @@ struct IncidentTests {
         try fleet.wait("all beat again") { $0.instances.allSatisfy { $0.state == "healthy" } }
         // The supervisor stands still, and finds every heartbeat overdue.
         kill(fleet.daemon, SIGSTOP)
-        Deadline(.seconds(5)).pass()
+        try await Deadline(.seconds(5)).pass()
         kill(fleet.daemon, SIGCONT)
         _ = try fleet.event("frozen", "held up")
         try fleet.wait("all are well") { $0.instances.allSatisfy { $0.state == "healthy" } }

@@ -115,9 +115,13 @@ struct Deadline {
         usleep(useconds_t(generator.next() % limit))
     }
 
-    /// Lets all of it pass: where a rule is about time itself, and nothing but time shows that it holds.
-    func pass() {
-        while MonotonicClock.now() < end { usleep(50_000) }
+    /// Lets all of it pass: where a rule is about time itself, and nothing but time shows that it holds. Holds no
+    /// thread meanwhile, which other tests can use.
+    func pass(every interval: Duration = .milliseconds(250), _ look: () throws -> Void = {}) async throws {
+        while MonotonicClock.now() < end {
+            try look()
+            try await Task.sleep(for: interval)
+        }
     }
 
     /// Asks again and again until there is an answer; nil when the time is over.
