@@ -89,7 +89,10 @@ extension FleetMachine {
     private mutating func reconcile(_ slot: Int, with record: Adoption.Record?, _ turn: inout Turn) {
         guard let record else {
             // Its start never reached the shim, or the shim that knew it is gone.
-            update(slot: slot, &turn) { $0.lost(&$1) }
+            update(slot: slot, &turn) {
+                $0.lost(&$1)
+                $0.fitConfiguration(&$1)
+            }
             return
         }
         let instance = instances[slot]
@@ -152,6 +155,17 @@ extension InstanceMachine {
         if case .starting = state, !answered, policy.kind == .simple, policy.startup == nil { becomeReady(&turn) }
         fitReadiness(&turn)
         resumeStop(&turn)
+    }
+
+    /// Nothing runs, and nothing was to: by what an earlier daemon was configured to, which may have changed.
+    mutating func fitConfiguration(_ turn: inout Turn) {
+        if service == nil || shutdown || memory.stopIntent != nil { return }
+        switch state {
+        case .completed where policy.kind != .oneshot: transition(to: .queued, &turn)
+        case .failed where policy.restart.policy != .never, .stopped(.finished) where policy.restart.policy == .always:
+            transition(to: .waiting, &turn)
+        case .stopped, .waiting, .queued, .starting, .ready, .running, .stopping, .backoff, .completed, .failed: break
+        }
     }
 
     /// What an earlier daemon knew of its readiness, which may have had no probe for it or one that is gone.

@@ -21,6 +21,8 @@ extension FleetMachine {
         let row = instances[slot].trackers[key.kind]
         // What users see of a row: that it grows while it is one of failures, and that it has ended.
         if row.failures != before.failures || row.unknowns != before.unknowns { markDirty(service: service) }
+        // Rule I6: what could not be run changes nothing, not even what a freeze has put off.
+        if case .unknown = outcome { return }
         if row.failures == 1, before.failures == 0 { freezeIfImpossible(&turn) }
         guard let change = instances[slot].change(by: key.kind) else {
             if key.kind == .readiness { endReadinessSuppression(slot) }

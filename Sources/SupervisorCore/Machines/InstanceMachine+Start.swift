@@ -24,6 +24,8 @@ extension InstanceMachine {
         guard state == .queued, !shutdown else { return }
         memory.generation &+= 1
         memory.run = RememberedInstance.Run(startedAt: turn.now)
+        // What it is told by WATCHDOG_USEC: a daemon with another configuration must not expect more of it.
+        memory.run?.watchdog = policy.watchdog ?? .zero
         transition(to: .starting(deadline: turn.now.advanced(by: policy.startupTimeout)), &turn)
         turn.act(.spawn(id, generation))
     }

@@ -140,7 +140,7 @@ struct InstanceMachine: Sendable, Equatable {
         guard memory.run != nil else { return }
         if let text = message.status { memory.run?.statusText = text.isEmpty ? nil : text }
         if let count = message.inFlight { memory.run?.inFlight = count }
-        if let microseconds = message.watchdogUsec, policy.watchdog != nil {
+        if let microseconds = message.watchdogUsec, policy.watchdog != nil || watchdogPeriod != nil {
             memory.run?.watchdog = .microseconds(Int64(clamping: min(microseconds, 86_400_000_000)))
         }
         if let signal = message.watchdog { heartbeat(signal, &turn) }
