@@ -1,9 +1,11 @@
 // Sends probes at a fixed rate, whether or not earlier ones were answered, and measures each from the moment at which
 // it was due. A client that waits for an answer before it sends the next leaves out just the probes that would have
-// been slow (coordinated omission); this one does not.    probe PORT PATH RATE SECONDS CONNECTIONS  Prints one line:
-// sent, answered, bad; percentiles 50, 99, 99.9 and the maximum, in microseconds, of the answer's time since the
-// probe was due; percentile 99 and the maximum of how late the probe itself was sent; whether it was first.
-
+// been slow (coordinated omission); this one does not.
+//
+//   probe PORT PATH RATE SECONDS CONNECTIONS
+//
+// Prints one line: sent, answered, bad; percentiles 50, 99, 99.9 and the maximum, in microseconds, of the answer's time
+// since the probe was due; percentile 99 and the maximum of how late the probe itself was sent; whether it was first.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
