@@ -46,6 +46,8 @@ package struct Host {
     var startsFailUntil: Int64 = 0
     var slowUntil: Int64 = 0
     var pressureUntil: Int64 = 0
+    /// Workers fail every check until then, those that are yet to be started too.
+    var allFailUntil: Int64 = 0
     var diskFullUntil: Int64 = 0
     /// What operators asked for, as the disk keeps it, and what it could not keep yet.
     var disk: [StopIntent] = []

@@ -46,6 +46,13 @@ package struct Scenario: Sendable {
         // Where nothing goes wrong, nothing is learned.
         scenario.set(generator.pick(Fault.allCases) ?? .crash, every: 300)
         if generator.chance(20) { scenario.startTime = 0.5...40 }
+        if generator.chance(8) {
+            // So slow that others fail meanwhile.
+            scenario.startTime = 30...115
+            for index in scenario.fleet.services.indices {
+                scenario.fleet.services[index].startupTimeout = .seconds(300)
+            }
+        }
         if generator.chance(20) { scenario.stopTime = 0.01...45 }
         scenario.shutsDown = generator.chance(10)
         return scenario
