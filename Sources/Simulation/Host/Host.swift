@@ -178,7 +178,9 @@ package struct Host {
     mutating func planFault(_ fault: Fault) {
         let mean = scenario.meanTime[fault.rawValue]
         if mean == 0 || fault == .operators { return }
-        plan(.fault, after: Int64(Double(mean) * (0.2 + 1.6 * random.unit())), detail: UInt32(fault.rawValue))
+        let pace = scenario.pace
+        let factor = pace.lowerBound + (pace.upperBound - pace.lowerBound) * random.unit()
+        plan(.fault, after: Int64(Double(mean) * factor), detail: UInt32(fault.rawValue))
     }
 
     /// A time between two, in seconds, as nanoseconds.

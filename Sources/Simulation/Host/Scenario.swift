@@ -14,6 +14,8 @@ package struct Scenario: Sendable {
     package var fleet: FleetSpec
     /// Mean time between two of the kind, nanoseconds; 0: never.
     package var meanTime = [Int64](repeating: 0, count: Fault.allCases.count)
+    /// The time between two, as a multiple of the mean.
+    package var pace: ClosedRange<Double> = 0.2...1.8
     /// How long the faults go on, nanoseconds.
     package var length: Int64
     /// The fleet is stopped at the end.
@@ -76,7 +78,12 @@ package struct Scenario: Sendable {
         var scenario = Scenario(fleet: spec, hours: hours)
         scenario.set(.hang, every: 100 + 100 * generator.unit())
         if generator.chance(30) { scenario.set(.daemonKilledMidway, every: 300) }
-        if generator.chance(50) { scenario.startTime = 50...115 }
+        if generator.chance(50) {
+            // One fails while the one before it is still being started.
+            scenario.startTime = 105...115
+            scenario.pace = 0.9...1.1
+            scenario.set(.hang, every: 85)
+        }
         return scenario
     }
 
