@@ -12,7 +12,7 @@ struct Arguments: Equatable, Sendable {
         Simulates hosts around the real core, each from one seed, and checks every rule after every event. Then the
         faults stop, and each fleet has to become what it was asked to be.
 
-          --seeds N        run seeds 0 to N-1 (100), and say what was met; with 500 or more, all has to be
+          --seeds N        run seeds 0 to N-1 (100), and say what was met; with 1000 or more, all has to be
           --seed N         run one seed again, exactly
           --jobs J         seeds at a time (1); the result does not depend on it
           --hours H        simulated hours of faults in each seed (1)

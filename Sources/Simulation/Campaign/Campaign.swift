@@ -19,7 +19,7 @@ package struct SeedResult: Sendable {
 /// What became of many seeds. The order in which they are added is no matter.
 package struct Campaign: Sendable {
     /// From this many seeds on, a run in which something was never met has failed. Fewer leave too much to chance.
-    package static let enoughSeeds: UInt64 = 500
+    package static let enoughSeeds: UInt64 = 1_000
 
     package private(set) var seeds: UInt64 = 0
     package private(set) var tally = Tally()

@@ -82,8 +82,9 @@ extension Checker {
         if now == frozenUntil { return }
         guard let record = entries[slot].record, case .ready = record.state, let run = record.run else { return }
         if let expected = entries[slot].expectedReadiness, (run.readiness ?? .pending) != expected {
+            let rule = isFrozen ? "I9" : "probes"
             throw ShadowViolation(
-                "\(isFrozen ? "I9" : "probes"): the readiness of \(key.instance) is \(run.readiness as Any), not \(expected)"
+                "\(rule): the readiness of \(key.instance) is \(run.readiness as Any), not \(expected)"
             )
         }
         if let expected = entries[slot].expectedLivenessFailing, run.livenessFailing != expected {
