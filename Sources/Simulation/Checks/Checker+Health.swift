@@ -82,13 +82,14 @@ extension Checker {
         if now == frozenUntil { return }
         guard let record = entries[slot].record, case .ready = record.state, let run = record.run else { return }
         if let expected = entries[slot].expectedReadiness, (run.readiness ?? .pending) != expected {
+            let rule = isFrozen ? "I9" : "probes"
             throw ShadowViolation(
-                "\(isFrozen ? "I9" : "I6"): the readiness of \(key.instance) is \(run.readiness as Any), not \(expected)"
+                "\(rule): the readiness of \(key.instance) is \(run.readiness as Any), not \(expected)"
             )
         }
         if let expected = entries[slot].expectedLivenessFailing, run.livenessFailing != expected {
             throw ShadowViolation(
-                "\(isFrozen ? "I9" : "I6"): livenessFailing of \(key.instance) is not \(expected)"
+                "\(isFrozen ? "I9" : "probes"): livenessFailing of \(key.instance) is not \(expected)"
             )
         }
     }

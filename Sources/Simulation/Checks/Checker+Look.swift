@@ -43,11 +43,14 @@ extension Checker {
                 throw ShadowViolation("I8: \(instance.id) is held and given work while another one is ready")
             }
         }
-        guard let run = entries[slot].record?.run, entries[slot].inTrouble, instance.suppressions.isEmpty else { return }
+        guard let run = entries[slot].record?.run, entries[slot].inTrouble, instance.suppressions.isEmpty else {
+            return
+        }
         // It has shown that it is in trouble since, and the shell has had the time to look at the pressure.
         let since = max(entries[slot].troubleAt ?? now, daemonBeganAt)
         let shownAt = entries[slot].livenessFailedAt
-        let isShown = run.heartbeatLate ? now - since > 120_000_000_000 : shownAt > since && now - shownAt > 1_000_000_000
+        let isShown =
+            run.heartbeatLate ? now - since > 120_000_000_000 : shownAt > since && now - shownAt > 1_000_000_000
         if isShown { throw ShadowViolation("I10: \(instance.id) is in trouble, and nothing is shown of it") }
     }
 

@@ -21,7 +21,9 @@ extension Checker {
     }
 
     private func checkLateness(_ slot: Int, _ new: RememberedInstance) throws {
-        if isFrozen { throw ShadowViolation("I9: the heartbeat of \(entries[slot].id) is late while states stand still") }
+        if isFrozen {
+            throw ShadowViolation("I9: the heartbeat of \(entries[slot].id) is late while states stand still")
+        }
         guard let run = new.run, let period = period(slot, run), entries[slot].triggeredAt != now else { return }
         if now - entries[slot].beatAt < period {
             throw ShadowViolation("I4: the heartbeat of \(entries[slot].id) is late before its time")
@@ -77,7 +79,9 @@ extension Checker {
         if spec.restart.policy == .never { throw ShadowViolation("report: \(name) would not come back") }
         if isFrozen { throw ShadowViolation("I9: \(name) is restarted for health while states stand still") }
         guard turnIsPressure else { throw ShadowViolation("pressure: nobody looked before \(name) was restarted") }
-        if let shortage = pressure?.shortage { throw ShadowViolation("pressure: \(name) is restarted, but \(shortage)") }
+        if let shortage = pressure?.shortage {
+            throw ShadowViolation("pressure: \(name) is restarted, but \(shortage)")
+        }
         guard let servingAt = run.servingAt?.nanoseconds, now - servingAt >= 60_000_000_000 else {
             throw ShadowViolation("I4: \(name) is restarted within 60 s of its readiness")
         }
@@ -98,6 +102,9 @@ extension Checker {
 
     private func checkEvidence(_ slot: Int, _ run: RememberedInstance.Run) throws {
         let entry = entries[slot]
+        if let at = entry.troubleAt, now - at < 10_000_000_000 {
+            throw ShadowViolation("I4: \(entry.id) is restarted within 10 s of its trouble")
+        }
         if let row = entry.liveness, row.failures >= 3, now - row.failingSince >= 30_000_000_000 { return }
         if let period = period(slot, run), now - entry.beatAt >= max(period, 30_000_000_000) { return }
         let row = entry.liveness

@@ -328,6 +328,7 @@ package struct Checker {
     private mutating func countSuppression(_ text: String) {
         let clauses: [(String, Exercise)] = [
             ("(I3)", .refusedI3), ("ready for less", .refusedEarly), ("failed for less", .refusedSpan),
+            ("in trouble for less", .refusedPause),
             ("on this node within", .refusedNodeBudget), ("was restarted for health within", .refusedServiceBudget),
             ("another instance is being", .refusedOneAtATime), ("whole host is short", .refusedPressure),
             ("is report", .refusedReport), ("one is tried in", .refusedHold), ("kept out", .flapKeptOut),

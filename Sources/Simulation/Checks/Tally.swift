@@ -3,7 +3,7 @@ package enum Exercise: Int, CaseIterable, Sendable {
     case staleDropped, staleProbeDropped, treeRemained, childrenLeft, spawnFailed, spawnFailedForDescriptors
     case fleetStopped, takeover, takeoverMidway, otherConfiguration, shimLost, shimReplaced, shimSilent, diskFull
     case everyPlaceLive, readinessFailed, readinessStartedDependent
-    case restartByHeartbeat, restartByLiveness, refusedI3, refusedEarly, refusedSpan, refusedNodeBudget
+    case restartByHeartbeat, restartByLiveness, refusedI3, refusedEarly, refusedSpan, refusedPause, refusedNodeBudget
     case refusedServiceBudget, refusedOneAtATime, refusedPressure, refusedReport
     case holdBegan, refusedHold, holdEnded, experiment
     case unknownSpawn, unknownResources, unknownBusy, unknownName
@@ -30,12 +30,13 @@ package enum Exercise: Int, CaseIterable, Sendable {
         case .diskFull: "P7 disk full"
         case .everyPlaceLive: "I1 every place is live"
         case .readinessFailed: "I2 readiness failed"
-        case .readinessStartedDependent: "I2 readiness let another start"
+        case .readinessStartedDependent: "I2 readiness starts another"
         case .restartByHeartbeat: "I4 restart, no heartbeat"
         case .restartByLiveness: "I4 restart, liveness"
         case .refusedI3: "I3 last one stays"
         case .refusedEarly: "I4 too early after ready"
         case .refusedSpan: "I4 failing for too short"
+        case .refusedPause: "I4 others may fail too"
         case .refusedNodeBudget: "I4 three on the node"
         case .refusedServiceBudget: "I4 one of the service"
         case .refusedOneAtATime: "I4 one at a time"

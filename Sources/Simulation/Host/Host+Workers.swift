@@ -78,8 +78,14 @@ extension Host {
         }
         guard let signal = process.pendingSignals.last, signal != .hangup else { return }
         if workers[slot].isHung(now), signal != .abort, signal != .kill { return }
+        // One that swells while it is to end is ended by the kernel.
+        if random.chance(4) { return end(slot, .signal(.kill, coreDumped: false), outOfMemory: true) }
         let isPolite = signal == .terminate || signal == .interrupt
-        end(slot, isPolite && random.chance(80) ? .code(0) : .signal(signal, coreDumped: signal == .abort), outOfMemory: false)
+        end(
+            slot,
+            isPolite && random.chance(80) ? .code(0) : .signal(signal, coreDumped: signal == .abort),
+            outOfMemory: false
+        )
     }
 
     mutating func childrenEnd(_ slot: Int, _ generation: Generation) {
@@ -140,6 +146,10 @@ extension Host {
             return
         }
         try send(.notified(ids[slot], happening.number, said))
+        // Once the faults are over, one that says so goes.
+        if saying == .stopping, isResting {
+            plan(.workerEnds, after: time(0.1, 5), slot: slot, number: happening.number)
+        }
     }
 
     // MARK: Probes
@@ -170,6 +180,7 @@ extension Host {
 
     private func finding(of worker: Worker, _ kind: ProbeKind) -> ProbeOutcome {
         if !worker.isUp { return .failure("connection refused") }
+        if now < allFailUntil { return .failure("answered 503") }
         switch kind {
         case .startup: return .success
         case .readiness: return worker.passesReadiness(now) ? .success : .failure("answered 503")

@@ -46,6 +46,8 @@ package struct Host {
     var startsFailUntil: Int64 = 0
     var slowUntil: Int64 = 0
     var pressureUntil: Int64 = 0
+    /// Workers fail every check until then, those that are yet to be started too.
+    var allFailUntil: Int64 = 0
     var diskFullUntil: Int64 = 0
     /// What operators asked for, as the disk keeps it, and what it could not keep yet.
     var disk: [StopIntent] = []
@@ -176,7 +178,9 @@ package struct Host {
     mutating func planFault(_ fault: Fault) {
         let mean = scenario.meanTime[fault.rawValue]
         if mean == 0 || fault == .operators { return }
-        plan(.fault, after: Int64(Double(mean) * (0.2 + 1.6 * random.unit())), detail: UInt32(fault.rawValue))
+        let pace = scenario.pace
+        let factor = pace.lowerBound + (pace.upperBound - pace.lowerBound) * random.unit()
+        plan(.fault, after: Int64(Double(mean) * factor), detail: UInt32(fault.rawValue))
     }
 
     /// A time between two, in seconds, as nanoseconds.

@@ -14,6 +14,8 @@ package struct Scenario: Sendable {
     package var fleet: FleetSpec
     /// Mean time between two of the kind, nanoseconds; 0: never.
     package var meanTime = [Int64](repeating: 0, count: Fault.allCases.count)
+    /// The time between two, as a multiple of the mean.
+    package var pace: ClosedRange<Double> = 0.2...1.8
     /// How long the faults go on, nanoseconds.
     package var length: Int64
     /// The fleet is stopped at the end.
@@ -36,6 +38,7 @@ package struct Scenario: Sendable {
     ///
     /// Source: Groce et al., "Swarm Testing", ISSTA 2012: leaving features out finds what all of them together hide.
     package static func swarm(_ generator: inout SeededGenerator, hours: Double) -> Scenario {
+        if generator.chance(6) { return troubles(&generator, hours: hours) }
         var scenario = Scenario(fleet: fleet(&generator), hours: hours)
         let share = generator.pick([15, 30, 30, 60]) ?? 30
         for fault in Fault.allCases where generator.chance(share) {
@@ -46,8 +49,41 @@ package struct Scenario: Sendable {
         // Where nothing goes wrong, nothing is learned.
         scenario.set(generator.pick(Fault.allCases) ?? .crash, every: 300)
         if generator.chance(20) { scenario.startTime = 0.5...40 }
+        if generator.chance(12) {
+            // So slow that others fail meanwhile.
+            scenario.startTime = 50...115
+            scenario.set(.hang, every: 150)
+            scenario.set(.livenessFails, every: 150)
+            scenario.set(.outOfMemory, every: 900)
+            for index in scenario.fleet.services.indices {
+                scenario.fleet.services[index].startupTimeout = .seconds(300)
+            }
+        }
         if generator.chance(20) { scenario.stopTime = 0.01...45 }
         scenario.shutsDown = generator.chance(10)
+        return scenario
+    }
+
+    /// One worker after the other fails, in services that have little else to do: what the budgets are for.
+    private static func troubles(_ generator: inout SeededGenerator, hours: Double) -> Scenario {
+        var spec = FleetSpec()
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            var service = ServiceSpec(name: name, command: ["/bin/\(name)"])
+            service.kind = .notify
+            service.replicas = 2
+            service.liveness.watchdog = .seconds(generator.pick([10, 20, 30]) ?? 20)
+            service.startupTimeout = .seconds(300)
+            spec.services.append(service)
+        }
+        var scenario = Scenario(fleet: spec, hours: hours)
+        scenario.set(.hang, every: 100 + 100 * generator.unit())
+        if generator.chance(30) { scenario.set(.daemonKilledMidway, every: 300) }
+        if generator.chance(50) {
+            // One fails while the one before it is still being started.
+            scenario.startTime = 105...115
+            scenario.pace = 0.9...1.1
+            scenario.set(.hang, every: 85)
+        }
         return scenario
     }
 

@@ -108,6 +108,10 @@ extension FleetMachine {
         let grace = HealthLimits.restartGrace
         guard let servingAt = instance.memory.run?.servingAt else { return "it has not been ready yet (I4)" }
         if now.since(servingAt) < grace { return "it has been ready for less than \(grace.brief) (I4)" }
+        let pause = HealthLimits.restartPause
+        if let at = instance.memory.lastTroubleAt, now.since(at) < pause {
+            return "it has been in trouble for less than \(pause.brief) (I4)"
+        }
         let row = instance.trackers.liveness
         let isRow = row.failures >= HealthLimits.restartFailures
         if instance.memory.run?.livenessFailing == true, isRow, let since = row.failingSince,

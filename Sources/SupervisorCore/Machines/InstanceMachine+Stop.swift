@@ -89,7 +89,9 @@ extension InstanceMachine {
             }
         case .stopping(var stop):
             if stop.mainGone { return }
-            let cause = outOfMemory ? .oom : stop.cause
+            // A restart for health stays one, however its process ends: rule I4 counts on it.
+            let isForHealth = stop.cause == .watchdog || stop.cause == .liveness
+            let cause = outOfMemory && !isForHealth ? .oom : stop.cause
             memory.lastExit = LastExit(outcome: .status(status), cause: cause, at: at, usage: usage)
             turn.note(id, "exited", "\(id) \(status.inWords)")
             stop.mainGone = true

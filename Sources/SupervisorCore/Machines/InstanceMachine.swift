@@ -98,7 +98,10 @@ struct InstanceMachine: Sendable, Equatable {
         guard let period = watchdogPeriod else { return nil }
         guard memory.run?.heartbeatLate == true else { return (.watchdog, lastHeartbeat.advanced(by: period)) }
         // Once late, it is looked at when a restart may be due, and then from time to time: it may have been put off.
-        let ripe = lastHeartbeat.advanced(by: max(period, HealthLimits.restartSpan))
+        let ripe = max(
+            lastHeartbeat.advanced(by: max(period, HealthLimits.restartSpan)),
+            memory.lastTroubleAt?.advanced(by: HealthLimits.restartPause) ?? lastHeartbeat
+        )
         guard let lookedAt, lookedAt >= ripe else { return (.watchdog, ripe) }
         return (.watchdog, lookedAt.advanced(by: HealthLimits.restartRetry))
     }

@@ -11,6 +11,8 @@ public enum HealthLimits {
     /// Failures in a row, and the time that they must span at least.
     public static let restartFailures = 3
     public static let restartSpan: Duration = .seconds(30)
+    /// How long it must have been in trouble before that: whatever took it down may be about to show in others (I5).
+    public static let restartPause: Duration = .seconds(10)
     /// How often an instance without a heartbeat, whose restart was put off, is looked at again.
     public static let restartRetry: Duration = .seconds(30)
 

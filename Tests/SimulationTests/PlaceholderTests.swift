@@ -1,5 +1,0 @@
-import Testing
-
-@testable import Simulation
-
-struct PlaceholderTests { @Test func nothing() {} }
