@@ -17,7 +17,7 @@ extension WhyDocument {
             return [start] + (remedy.map { [$0] } ?? [])
         case .stopping: return waitsOfStop(instance)
         case .unhealthy, .degraded, .breakerOpen:
-            return waysOutOfFailure(instance) + ["restart it: eiderctl restart \(instance.id)"]
+            return waysOutOfFailure(instance)
         }
     }
 
@@ -25,10 +25,15 @@ extension WhyDocument {
     private func waysOutOfFailure(_ instance: InstanceStatus) -> [String] {
         let service = serviceSpec(instance.id.service)
         var ways: [String] = []
-        for check in instance.checks where check.state != .passing || check.failures > 0 {
-            let needed = check.kind == .readiness ? service.readiness?.successThreshold : nil
-            let times = needed.map { $0 == 1 ? "once" : "\($0) times in a row" } ?? "again"
-            ways.append("it must pass its \(check.kind.name) probe \(times)")
+        for check in instance.checks {
+            if let obstacle = check.obstacle {
+                ways.append("mend what keeps its \(check.kind.name) probe from being run: \(obstacle)")
+            } else if check.state != .passing || check.failures > 0 {
+                // After a start once is enough.
+                let needed = check.kind == .readiness && check.state == .failing ? service.readiness : nil
+                let times = needed.map { $0.successThreshold == 1 ? "once" : "\($0.successThreshold) times in a row" }
+                ways.append("it must pass its \(check.kind.name) probe" + (times.map { " \($0)" } ?? ""))
+            }
         }
         for suppression in instance.suppressions {
             switch suppression.rule {
@@ -37,7 +42,10 @@ extension WhyDocument {
             case .i3, .i4, .i5, .i9, .pressure: break
             }
         }
-        return ways
+        // A new process would be judged by the same flaps, or not be asked either.
+        let helps =
+            !instance.suppressions.contains { $0.rule == .i8 } && !instance.checks.contains { $0.obstacle != nil }
+        return ways + (helps ? ["restart it: eiderctl restart \(instance.id)"] : [])
     }
 
     private func waitsOfStart(_ instance: InstanceStatus) -> [String] {

@@ -102,8 +102,9 @@ public struct WhyDocument: Sendable {
         writer.member(
             "unblock",
             array: { list in
+                var said: Set<String> = []
                 for instance in troubled.prefix(Limits.instances) {
-                    for way in waysOut(of: instance).prefix(1) { list.value(way) }
+                    for way in waysOut(of: instance).prefix(1) where said.insert(way).inserted { list.value(way) }
                 }
             }
         )

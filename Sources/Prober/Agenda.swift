@@ -56,6 +56,8 @@ struct Agenda {
     private var owed: Queue = Queue()
     private var waiting: Queue = Queue()
     private var flights: [UInt64: Flight] = [:]
+    /// How many of `flights` are of each service that has any.
+    private var flightsOfService: [String: Int] = [:]
     private var lastSerial: UInt64 = 0
 
     init(limits: ProberLimits) {
@@ -96,13 +98,13 @@ struct Agenda {
             dues.keep { watches[$0.key]?.serial == $0.serial }
         }
         guard case .inFlight(let run) = watch.state else { return nil }
-        flights[run] = nil
+        _ = endFlight(run)
         return run
     }
 
     /// A run has an outcome. Returns how long it took; nil when it was cancelled or has expired.
     mutating func finished(_ run: UInt64, at now: MonotonicInstant) -> (key: ProbeKey, duration: Duration)? {
-        guard let flight = flights.removeValue(forKey: run) else { return nil }
+        guard let flight = endFlight(run) else { return nil }
         if case .inFlight(run)? = watches[flight.key]?.state { watches[flight.key]?.state = .idle }
         return (flight.key, now.since(flight.began))
     }
@@ -133,11 +135,42 @@ struct Agenda {
         begin(now, &steps)
     }
 
-    /// Gives free places to those that wait for one.
+    private mutating func endFlight(_ run: UInt64) -> Flight? {
+        guard let flight = flights.removeValue(forKey: run) else { return nil }
+        let service = flight.key.instance.service
+        let left = (flightsOfService[service] ?? 1) - 1
+        flightsOfService[service] = left > 0 ? left : nil
+        return flight
+    }
+
+    /// Whether there is a place for a probe of the service.
+    private func mayBegin(_ service: String) -> Bool {
+        let own = flightsOfService[service] ?? 0
+        if own == 0 { return flights.count < limits.probesInFlight + limits.reservedPlaces }
+        return own < limits.probesOfService && flights.count < limits.probesInFlight
+    }
+
+    /// Gives free places to those that wait for one, in their order; who has to wait for a place of its own service
+    /// keeps nobody else.
     mutating func begin(_ now: MonotonicInstant, _ steps: inout [Step]) {
-        while flights.count < limits.probesInFlight, let next = owed.popFirst() ?? waiting.popFirst() {
+        var queue = Queue()
+        swap(&queue, &owed)
+        owed = begin(from: &queue, now, &steps)
+        queue = Queue()
+        swap(&queue, &waiting)
+        waiting = begin(from: &queue, now, &steps)
+    }
+
+    /// Answers those that wait on.
+    private mutating func begin(from queue: inout Queue, _ now: MonotonicInstant, _ steps: inout [Step]) -> Queue {
+        var rest = Queue()
+        while let next = queue.popFirst() {
             guard var watch = watches[next.key], watch.serial == next.serial, case .queued(let since) = watch.state
             else { continue }
+            if !mayBegin(next.key.instance.service) {
+                rest.append(next)
+                continue
+            }
             let waited = now.since(since)
             if waited > patience(watch), !watch.isOwed {
                 watch.state = .idle
@@ -152,8 +185,10 @@ struct Agenda {
             watch.isOwed = false
             watches[next.key] = watch
             flights[run] = Flight(key: next.key, began: now, timeout: watch.timeout)
+            flightsOfService[next.key.instance.service, default: 0] += 1
             steps.append(.begin(Order(run: run, key: next.key, plan: watch.plan)))
         }
+        return rest
     }
 
     /// When to advance next; nil when nothing is watched.

@@ -131,12 +131,13 @@ final class CallExchange: ChannelInboundHandler {
         guard let text = trailers.first(name: "grpc-status") else { return fail(Self.noStatus) }
         guard text == "0" else {
             let limit = owner.limits.textBytes
-            var clause = "answered grpc-status \(Printable.firstLine(of: text.utf8, limit: limit))"
-            if let code = Int(text), Self.statusNames.indices.contains(code) {
-                clause += " (\(Self.statusNames[code]))"
+            guard let code = Int(text), Self.statusNames.indices.contains(code) else {
+                let said = Printable.firstLine(of: text.utf8, limit: limit)
+                return owner.finish(.failure("answered an unknown grpc-status", said: said))
             }
+            let clause = "answered grpc-status \(code) (\(Self.statusNames[code]))"
             let message = Printable.firstLine(of: (trailers.first(name: "grpc-message") ?? "").utf8, limit: limit)
-            return fail(clause + (message.isEmpty ? "" : ": \(message)"))
+            return owner.finish(.failure(clause, said: message))
         }
         switch reply.status {
         case .serving: owner.finish(.success)

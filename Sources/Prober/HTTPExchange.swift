@@ -109,7 +109,7 @@ final class HTTPExchange: ChannelInboundHandler {
 
     private func fail() {
         let text = Printable.firstLine(of: body, limit: owner.limits.textBytes)
-        owner.finish(.failure((clause ?? "failed") + (text.isEmpty ? "" : ": \(text)")))
+        owner.finish(.failure(clause ?? "failed", said: text))
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -2,6 +2,10 @@
 public struct ProberLimits: Sendable, Equatable {
     /// Probes under way at once; further ones wait their turn in the order in which they came due.
     public var probesInFlight = 64
+    /// Of these, at most so many of one service.
+    public var probesOfService = 16
+    /// Places besides, for services of which nothing is under way: one with many workers that hang blinds no other.
+    public var reservedPlaces = 192
     /// Bytes of an HTTP answer up to the end of its head, informational answers before it included.
     public var headBytes = 16 * 1024
     /// Bytes of the body of a failed HTTP answer that are read for the text of the failure.

@@ -65,7 +65,7 @@ struct AgendaTests {
         private static func text(_ outcome: ProbeOutcome) -> String {
             switch outcome {
             case .success: "success"
-            case .failure(let text): text
+            case .failure(let text, _): text
             case .unknown(let obstacle, let text): "\(obstacle): \(text)"
             }
         }
@@ -193,6 +193,7 @@ struct AgendaTests {
     func queue() {
         var limits = ProberLimits()
         limits.probesInFlight = 2
+        limits.reservedPlaces = 0
         let bench = Bench(limits)
         for index in 0..<6 { bench.watch(index, period: .seconds(10), firstAt: .milliseconds(Int64(index))) }
         bench.run(to: .milliseconds(500), finish: false)
@@ -210,6 +211,7 @@ struct AgendaTests {
     func crowded() {
         var limits = ProberLimits()
         limits.probesInFlight = 1
+        limits.reservedPlaces = 0
         let bench = Bench(limits)
         for index in 0..<5 { bench.watch(index, period: .seconds(2), timeout: .seconds(1)) }
         bench.run(to: .seconds(60), finish: false)
@@ -222,10 +224,43 @@ struct AgendaTests {
         for (one, next) in zip(bench.begun, bench.begun.dropFirst()) { #expect(next.at - one.at >= 10) }
     }
 
+    @Test("workers of one service that hang blind no other service")
+    func fairness() {
+        var agenda = Agenda(limits: ProberLimits())
+        let start = MonotonicInstant(nanoseconds: 0)
+        let watch = { (agenda: inout Agenda, service: String, index: Int, period: Duration, timeout: Duration) in
+            guard let question = ProbeQuestion(tcpAddress: "127.0.0.1:1") else { return }
+            let wish = ProbeWish(plan: ProbePlan(question), period: period, timeout: timeout, firstAt: start)
+            let id = InstanceID(service: service, index: index)
+            _ = agenda.watch(ProbeKey(instance: id, generation: 1, kind: .readiness), wish, at: start)
+        }
+        for hog in 0..<8 {
+            for index in 0..<40 { watch(&agenda, "hog\(hog)", index, .seconds(5), .seconds(30)) }
+        }
+        watch(&agenda, "fast", 0, .seconds(1), .seconds(1))
+        var begun = 0
+        var most = 0
+        for second in 0..<60 {
+            var steps: [Agenda.Step] = []
+            agenda.advance(to: start.advanced(by: .seconds(second)), lateness: .zero, &steps)
+            most = max(most, agenda.inFlight)
+            for case .begin(let order) in steps where order.key.instance.service == "fast" {
+                begun += 1
+                _ = agenda.finished(order.run, at: start.advanced(by: .seconds(second)))
+            }
+            for case .expire(let run, _) in steps {
+                _ = agenda.finished(run, at: start.advanced(by: .seconds(second)))
+            }
+        }
+        #expect(begun == 60)
+        #expect(most <= 64 + 9)
+    }
+
     @Test("one that is still queued when it is due again is reported once for each")
     func stillQueued() {
         var limits = ProberLimits()
         limits.probesInFlight = 1
+        limits.reservedPlaces = 0
         let bench = Bench(limits)
         bench.watch(0, period: .seconds(3600), timeout: .seconds(3600))
         bench.jump(to: .zero, finish: false)
@@ -239,6 +274,7 @@ struct AgendaTests {
     func unwatch() {
         var limits = ProberLimits()
         limits.probesInFlight = 1
+        limits.reservedPlaces = 0
         let bench = Bench(limits)
         for index in 0..<3 { bench.watch(index, period: .seconds(1)) }
         bench.jump(to: .zero, finish: false)

@@ -57,7 +57,7 @@ struct CallProbeTests {
         _ = try await eventually("the end of the connection") {
             server.open == 0 && server.accepted == 1 ? true : nil
         }
-        return outcome
+        return outcome.inFull
     }
 
     @Test("serving, and what is asked")
@@ -108,8 +108,8 @@ struct CallProbeTests {
                 [Frames.head, Frames.data(servingMessage), Frames.trailers("14", "later")],
                 "answered grpc-status 14 (UNAVAILABLE): later"
             ),
-            ([Frames.trailersOnly("77")], "answered grpc-status 77"),
-            ([Frames.trailersOnly("x y")], "answered grpc-status x y"),
+            ([Frames.trailersOnly("77")], "answered an unknown grpc-status: 77"),
+            ([Frames.trailersOnly("x y")], "answered an unknown grpc-status: x y"),
             ([Frames.head, Frames.data(servingMessage, end: true)], "ended its answer without a grpc-status"),
             (
                 [Frames.head, Frames.data(servingMessage), Frames.headers([("x", "y")], end: true)],

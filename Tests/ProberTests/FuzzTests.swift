@@ -106,7 +106,8 @@ struct FuzzTests {
         case nil: return "no outcome"
         case .success: return nil
         case .unknown(let obstacle, let text): return "unknown: \(obstacle) \(text)"
-        case .failure(let text):
+        case .failure(let clause, let said):
+            let text = clause + said
             if text.utf8.count > 400 { return "a clause of \(text.utf8.count) bytes" }
             let isClean = text.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7f...0x9f).contains($0.value) }
             return isClean ? nil : "control characters in \(text.debugDescription)"
@@ -135,7 +136,7 @@ struct FuzzTests {
                 Issue.record("seed \(seed), after \(total) bytes: \(fault) for \(bytes.prefix(2000))")
                 return kinds
             }
-            if case .failure(let text)? = exchange.outcome {
+            if case .failure(let text, _)? = exchange.outcome {
                 kinds.insert(String(text.prefix(24)))
             } else {
                 kinds.insert("success")

@@ -94,6 +94,7 @@ struct ProberLifeTests {
         let silent = try await FakeServer.start([])
         var limits = ProberLimits()
         limits.probesInFlight = 2
+        limits.reservedPlaces = 0
         let asker = Asker(limits)
         let question = try #require(silent.tcp)
         let mute = try #require(silent.http)
@@ -139,13 +140,13 @@ struct ProberLifeTests {
         let silent = try await FakeServer.start([])
         let asker = Asker()
         let question = try #require(silent.http)
-        for index in 0..<20 {
+        for index in 0..<12 {
             let now = monotonicNow()
             asker.prober.watch(Asker.key(index), question, period: .seconds(1), timeout: .seconds(60), firstAt: now)
         }
         let name = try #require(ProbeQuestion(tcpAddress: "no-such-host.invalid:80"))
         asker.prober.watch(Asker.key(20), name, period: .seconds(1), timeout: .seconds(60), firstAt: monotonicNow())
-        _ = try await eventually("twenty connections") { silent.open == 20 ? true : nil }
+        _ = try await eventually("twelve connections") { silent.open == 12 ? true : nil }
         asker.prober.stop()
         let told = asker.all.count
         _ = try await eventually("the end of the connections") { silent.open == 0 ? true : nil }

@@ -114,16 +114,30 @@ struct LivenessTests {
         #expect(stopping(world) == ["a/0", "a/1"])
     }
 
-    @Test func `readiness stands for a heartbeat that is not configured`() throws {
+    @Test func `the only one that gives no heartbeat may go, though it is ready`() throws {
         var world = try running(
             probed("a") { $0.readiness = ServiceSpec.Probe(method: .tcp(address: "h:1")) }
         )
         fail(&world, "a/0")
-        try world.advance(by: .seconds(300))
-        #expect(stopping(world).isEmpty, "it passes its readiness, and nobody else does")
-        world.finds("a/0", .readiness, .failure("x"))
         try world.advance(by: .seconds(60))
         #expect(stopping(world) == ["a/0"])
+    }
+
+    @Test func `before it was ready nothing is held against it, nor against others`() throws {
+        let slow = { (service: inout ServiceSpec) in
+            service.readiness = ServiceSpec.Probe(method: .tcp(address: "h:1"))
+        }
+        var world = World(.of([probed("a", replicas: 2, slow), probed("b")]))
+        world.probesRun = true
+        world.finds("a/0", nil, .failure("down"))
+        world.finds("a/1", nil, .failure("down"))
+        try world.start()
+        try world.advance(by: .seconds(300))
+        #expect(world.watched("a/0") == [.readiness])
+        #expect(world.nodeStatus().hold == nil)
+        fail(&world, "b/0")
+        try world.advance(by: .seconds(60))
+        #expect(stopping(world) == ["b/0"])
     }
 
     // MARK: I5
@@ -237,6 +251,18 @@ struct LivenessTests {
         #expect(world.machine.suppressions(ofService: 0, .pressure) == 1)
         world.pressure = PressureReading()
         try world.advance(by: .seconds(5))
+        #expect(stopping(world) == ["a/0"])
+    }
+
+    @Test func `it waits ten minutes at most: it may be what the host is short by`() throws {
+        var world = try running(probed("a"))
+        var pressure = PressureReading()
+        pressure.memoryFull = 99
+        world.pressure = pressure
+        fail(&world, "a/0")
+        try world.advance(by: .seconds(600))
+        #expect(stopping(world).isEmpty)
+        try world.advance(by: .seconds(60))
         #expect(stopping(world) == ["a/0"])
     }
 

@@ -16,7 +16,10 @@ extension Checker {
         let isLate = new.run?.heartbeatLate == true && !wasLate
         let isFailing = new.run?.livenessFailing == true && !wasFailing
         if isLate { try checkLateness(slot, new) }
-        if isLate || isFailing { entries[slot].troubleAt = now }
+        let serves = new.run?.servingAt != nil
+        let servesLate = serves && isSameRun && old?.run?.servingAt == nil && new.run?.heartbeatLate == true
+        if serves && (isLate || isFailing) || servesLate { entries[slot].troubleAt = now }
+        if !entries[slot].inTrouble { entries[slot].pressureSince = nil }
         if !wasInTrouble, entries[slot].inTrouble { correlate() }
     }
 
@@ -79,7 +82,7 @@ extension Checker {
         if spec.restart.policy == .never { throw ShadowViolation("report: \(name) would not come back") }
         if isFrozen { throw ShadowViolation("I9: \(name) is restarted for health while states stand still") }
         guard turnIsPressure else { throw ShadowViolation("pressure: nobody looked before \(name) was restarted") }
-        if let shortage = pressure?.shortage {
+        if let shortage = pressure?.shortage, entry.pressureSince.map({ now - $0 < 600_000_000_000 }) ?? true {
             throw ShadowViolation("pressure: \(name) is restarted, but \(shortage)")
         }
         guard let servingAt = run.servingAt?.nanoseconds, now - servingAt >= 60_000_000_000 else {
@@ -134,9 +137,8 @@ extension Checker {
             if entry.restarted == record.generation { return false }
         default: return false
         }
-        if let period = period(slot, run) { return !run.heartbeatLate && now - entry.beatAt <= 2 * period }
-        if entry.spec?.readiness != nil { return run.readiness == .passing }
-        return !run.livenessFailing
+        guard let period = period(slot, run) else { return false }
+        return !run.heartbeatLate && now - entry.beatAt <= 2 * period
     }
 
     private func checkBudget(_ slot: Int) throws {

@@ -37,6 +37,8 @@ package struct Checker {
         var troubleAt: Int64?
         /// When its liveness probe last failed.
         var livenessFailedAt: Int64 = .min
+        /// When its restart was first put off for the host's pressure, and for nothing else since.
+        var pressureSince: Int64?
         /// The generation that was stopped for health, until its successor has come to something.
         var restarted: Generation?
         /// Suppressions that were told of since this daemon began.
@@ -45,7 +47,7 @@ package struct Checker {
         var kind: StateKind { record.map { StateKind($0.state) } ?? .waiting }
 
         var inTrouble: Bool {
-            guard spec != nil, let record, let run = record.run else { return false }
+            guard spec != nil, let record, let run = record.run, run.servingAt != nil else { return false }
             switch record.state {
             case .ready: return run.heartbeatLate || run.livenessFailing
             case .running: return run.heartbeatLate
@@ -317,7 +319,12 @@ package struct Checker {
     private mutating func told(_ subject: String?, _ kind: String, _ text: String) throws {
         switch kind {
         case "suppressed":
-            if let id = subject.flatMap({ InstanceID($0) }), let slot = slotOf[id] { entries[slot].told += 1 }
+            if let id = subject.flatMap({ InstanceID($0) }), let slot = slotOf[id] {
+                entries[slot].told += 1
+                if text.contains("is not restarted") {
+                    entries[slot].pressureSince = text.contains("whole host is short") ? now : nil
+                }
+            }
             countSuppression(text)
         case "hold-over": try endHold()
         case "frozen" where text.contains("every check failed"): tally.count(.frozenByFailures)

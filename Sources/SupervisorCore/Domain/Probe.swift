@@ -47,8 +47,9 @@ public enum ProbeObstacle: String, Sendable, CaseIterable {
 /// What one probe found.
 public enum ProbeOutcome: Sendable, Equatable {
     case success
-    /// One clause for people, such as `answered 503`: foreign bytes are printable and bounded.
-    case failure(String)
+    /// One clause of our own, such as `answered 503`, and what the other side said, printable and bounded. That may
+    /// be anything, so that it is told to operators and not to everybody.
+    case failure(String, said: String = "")
     /// It could not be run; the state stays what it was. The clause says why.
     case unknown(ProbeObstacle, String)
 }

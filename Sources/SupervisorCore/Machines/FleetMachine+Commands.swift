@@ -197,7 +197,8 @@ extension FleetMachine {
     }
 
     private func notReady(_ instance: InstanceMachine) -> String {
-        let found = instance.trackers.readiness.failureText
+        let row = instance.trackers.readiness
+        let found = row.failureText.isEmpty ? row.obstacleText : row.failureInFull
         return "has not passed its readiness probe within \(instance.policy.startupTimeout.brief)"
             + (found.isEmpty ? "" : " (\(found))")
     }

@@ -58,12 +58,18 @@ extension FleetMachine {
         for slot in asked where instances[slot].isInTrouble {
             if let (rule, text) = obstacleToHealthRestart(slot, turn.now) {
                 suppressRestart(slot, rule, text, &turn)
-            } else if let shortage = reading?.shortage {
+            } else if let shortage = reading?.shortage, !hasWaitedForPressure(slot, turn.now) {
                 suppressRestart(slot, .pressure, shortage, &turn)
             } else {
                 restartForHealth(slot, &turn)
             }
         }
+    }
+
+    /// It may itself be what the host is short by: after a while it is restarted all the same.
+    private func hasWaitedForPressure(_ slot: Int, _ now: MonotonicInstant) -> Bool {
+        guard let waits = instances[slot].restartSuppressed, waits.rule == .pressure else { return false }
+        return now.since(waits.since) >= HealthLimits.pressurePatience
     }
 
     private mutating func restartForHealth(_ slot: Int, _ turn: inout Turn) {
@@ -166,7 +172,7 @@ extension FleetMachine {
         guard let id = hold.experiment, let at = hold.experimentAt else { return first }
         let next = at.advanced(by: HealthLimits.experimentAfter)
         guard let slot = slotOf[id], instances[slot].state == .ready, !instances[slot].isInTrouble,
-            let servingAt = instances[slot].memory.run?.servingAt, servingAt >= at, isGivenWork(slot)
+            let servingAt = instances[slot].memory.run?.servingAt, servingAt >= at, isGivenWork(slot, now)
         else { return next }
         return min(next, servingAt.advanced(by: HealthLimits.experimentProof))
     }

@@ -43,14 +43,14 @@ extension FleetMachine {
     // MARK: I8
 
     /// Whether the instance may be given work, with what the damping of its flaps makes of it.
-    func isGivenWork(_ slot: Int) -> Bool {
+    func isGivenWork(_ slot: Int, _ now: MonotonicInstant) -> Bool {
         let instance = instances[slot]
         guard instance.isHeldForFlapping, instance.hasServed, instance.state == .ready, let service = instance.service
         else { return instance.isReady }
         // Another one stands in for it: out, until it is steady.
         if standsIn(for: slot, in: service) { return false }
         // Nobody does: in as long as it passes, and through its gaps.
-        return instance.isReady || !instance.hasFailedTooLong
+        return instance.isReady || instance.hasPassedLately(now)
     }
 
     func standsIn(for slot: Int, in service: Int) -> Bool {
@@ -65,12 +65,20 @@ extension FleetMachine {
     }
 
     private mutating func noteDamping(_ slot: Int, _ turn: inout Turn) {
-        guard instances[slot].isHeldForFlapping, let service = instances[slot].service else { return }
+        guard let damping = damping(slot) else { return }
+        suppressReadiness(slot, .i8, damping.text, &turn)
+    }
+
+    /// What the damping makes of the instance now; nil where it is not held. It follows from its flaps and from those
+    /// that could stand in for it, also after a takeover.
+    func damping(_ slot: Int) -> Suppression? {
+        let instance = instances[slot]
+        guard instance.isHeldForFlapping, instance.state == .ready, let service = instance.service else { return nil }
         let text =
             standsIn(for: slot, in: service)
             ? "it is kept out while it is flapping, since another instance is ready (I8)"
             : "it is kept in while it is flapping, since no other instance is ready (I8)"
-        suppressReadiness(slot, .i8, text, &turn)
+        return Suppression(rule: .i8, text: text, since: instance.memory.flaps?.updatedAt ?? instance.memory.since)
     }
 
     // MARK: I9
@@ -145,10 +153,8 @@ extension FleetMachine {
 extension InstanceMachine {
     var isHeldForFlapping: Bool { policy.readiness != nil && memory.flaps?.isHeld == true }
 
-    /// Its present row of failures is longer than a gap of one that flaps.
-    fileprivate var hasFailedTooLong: Bool {
-        guard let policy = policy.readiness, trackers.readiness.lastSuccess != nil else { return true }
-        let gap = policy.period * min(trackers.readiness.failures, 1_000)
-        return gap >= HealthLimits.flapKeptIn
+    /// Its present failures are no longer than a gap of one that flaps.
+    fileprivate func hasPassedLately(_ now: MonotonicInstant) -> Bool {
+        trackers.readiness.lastSuccess.map { now.since($0) < HealthLimits.flapKeptIn } ?? false
     }
 }

@@ -30,7 +30,7 @@ extension FleetMachine {
     /// The status of the service at `index`, at `now`. Remembers when its public state last changed.
     public mutating func status(ofService index: Int, at now: MonotonicInstant) -> ServiceStatus {
         let service = services[index]
-        let all = service.slots.map { instanceStatus($0, service: index) }
+        let all = service.slots.map { instanceStatus($0, service: index, now) }
         var status = ServiceStatus(name: service.name, state: .stopped, since: service.since)
         status.critical = service.critical
         status.instances = all
@@ -134,18 +134,19 @@ extension FleetMachine {
 
     // MARK: Instances
 
-    private func instanceStatus(_ slot: Int, service: Int) -> InstanceStatus {
+    private func instanceStatus(_ slot: Int, service: Int, _ now: MonotonicInstant) -> InstanceStatus {
         let instance = instances[slot]
         let memory = instance.memory
-        let (state, reason) = publicState(of: instance, service: service)
+        let (state, reason) = publicState(of: instance, service: service, now)
         var status = InstanceStatus(id: instance.id, state: state, since: memory.since, generation: memory.generation)
         status.reason = reason
-        status.ready = isGivenWork(slot)
+        status.ready = isGivenWork(slot, now)
         status.startedOnce = memory.startedOnce
         status.live =
             memory.run?.pid != nil && memory.run?.heartbeatLate != true && memory.run?.livenessFailing != true
         status.checks = instance.checks
-        status.suppressions = [instance.restartSuppressed, instance.readinessSuppressed].compactMap { $0 }
+        let frozen = instance.readinessSuppressed.flatMap { $0.rule == .i9 ? $0 : nil }
+        status.suppressions = [instance.restartSuppressed, frozen, damping(slot)].compactMap { $0 }
         status.flaps = memory.flaps
         status.pid = memory.run?.pid
         status.restarts = memory.restarts
@@ -161,7 +162,11 @@ extension FleetMachine {
         return status
     }
 
-    private func publicState(of instance: InstanceMachine, service: Int) -> (PublicState, String?) {
+    private func publicState(
+        of instance: InstanceMachine,
+        service: Int,
+        _ now: MonotonicInstant
+    ) -> (PublicState, String?) {
         let memory = instance.memory
         switch memory.state {
         case .stopped(.intent):
@@ -173,7 +178,7 @@ extension FleetMachine {
             return (.starting, "waits for \(blockers.isEmpty ? "the shim" : blockers)")
         case .queued: return (.starting, shimPresent ? "waits for a free start place" : "waits for the shim")
         case .starting: return (.starting, memory.run?.statusText)
-        case .ready: return publicStateOfReady(instance)
+        case .ready: return publicStateOfReady(instance, now)
         case .running: return (.unhealthy, "it says that it is stopping")
         case .stopping(let stop): return (.stopping, Self.reason(of: stop))
         case .backoff: return (.backoff, instance.memory.lastExit?.inWords ?? "it crashed")
@@ -183,16 +188,18 @@ extension FleetMachine {
     }
 
     /// The start is done: its probes and its heartbeat tell the rest.
-    private func publicStateOfReady(_ instance: InstanceMachine) -> (PublicState, String?) {
+    private func publicStateOfReady(_ instance: InstanceMachine, _ now: MonotonicInstant) -> (PublicState, String?) {
         guard let run = instance.memory.run, let slot = slotOf[instance.id] else { return (.healthy, nil) }
         let row = instance.trackers.readiness
         let found = row.failures > 0 ? ": \(row.failureText)" : ""
         if run.servingAt == nil {
+            // What cannot be run says nothing, however long that takes: it stays what it was.
+            if row.failureText.isEmpty, row.unknowns > 0 { return (.starting, "cannot be probed: \(row.obstacleText)") }
             if !run.readinessOverdue { return (.starting, "waits for its readiness probe\(found)") }
             let time = instance.policy.startupTimeout.brief
             return (.unhealthy, "has not passed its readiness probe within \(time)\(found)")
         }
-        if !isGivenWork(slot) {
+        if !isGivenWork(slot, now) {
             if instance.isReady { return (.unhealthy, "is flapping, and another instance stands in for it (I8)") }
             return (.unhealthy, "fails its readiness probe\(found)")
         }

@@ -8,7 +8,10 @@ extension InstanceMachine {
         guard service != nil, memory.run?.pid != nil else { return [] }
         switch state {
         case .starting: return policy.startup == nil ? [] : [.startup]
-        case .ready: return [.readiness, .liveness].filter { policy.probe($0) != nil }
+        case .ready:
+            // Whether it lives is asked once it has been ready: before, its start is what is judged (rule I4).
+            let kinds: [ProbeKind] = memory.run?.servingAt == nil ? [.readiness] : [.readiness, .liveness]
+            return kinds.filter { policy.probe($0) != nil }
         // What is leaving is not judged any more: its end is under way.
         case .running, .stopping, .stopped, .waiting, .queued, .backoff, .completed, .failed: return []
         }
@@ -44,7 +47,9 @@ extension InstanceMachine {
 
     /// It fails in a way that may lead to a restart for health.
     var isInTrouble: Bool {
-        guard service != nil, state == .ready || state == .running, let run = memory.run else { return false }
+        guard service != nil, state == .ready || state == .running, let run = memory.run, run.servingAt != nil else {
+            return false
+        }
         return run.heartbeatLate || (run.livenessFailing && state == .ready)
     }
 
@@ -84,7 +89,7 @@ extension InstanceMachine {
             turn.note(id, "readiness", "\(id) passes its readiness probe again")
         case .fails:
             memory.run?.readiness = .failing
-            turn.note(id, "readiness", "\(id) fails its readiness probe: \(trackers.readiness.failureText)")
+            turn.note(id, "readiness", "\(id) fails its readiness probe: \(trackers.readiness.failureInFull)")
             countFlap(&turn)
         case .lives:
             memory.run?.livenessFailing = false
@@ -92,7 +97,7 @@ extension InstanceMachine {
         case .liveFails:
             memory.run?.livenessFailing = true
             memory.lastTroubleAt = turn.now
-            turn.note(id, "liveness", "\(id) fails its liveness probe: \(trackers.liveness.failureText)")
+            turn.note(id, "liveness", "\(id) fails its liveness probe: \(trackers.liveness.failureInFull)")
         }
     }
 
@@ -119,7 +124,8 @@ extension InstanceMachine {
         memory.since = turn.now
         memory.run?.readinessOverdue = true
         memory.firstAttemptOver = true
-        let found = trackers.readiness.failureText
+        let row = trackers.readiness
+        let found = row.failureText.isEmpty ? row.obstacleText : row.failureInFull
         turn.note(
             id,
             "readiness",
@@ -134,17 +140,13 @@ extension InstanceMachine {
         if memory.run?.heartbeatLate == true { return }
         memory.since = turn.now
         memory.run?.heartbeatLate = true
-        memory.lastTroubleAt = turn.now
+        if memory.run?.servingAt != nil { memory.lastTroubleAt = turn.now }
         turn.note(id, "watchdog", "\(id) gives no heartbeat")
     }
 
-    /// Evidence, independent of what is held against it, that it serves: its heartbeat; where it gives none, its
-    /// readiness; where that is not asked, its liveness (rule I3).
+    /// Evidence, independent of what a probe holds against it, that it lives (rule I3).
     var hasFreshHeartbeat: Bool {
-        guard state == .ready, let run = memory.run else { return false }
-        if watchdogPeriod != nil { return !run.heartbeatLate }
-        if policy.readiness != nil { return run.readiness == .passing }
-        return !run.livenessFailing
+        state == .ready && watchdogPeriod != nil && memory.run?.heartbeatLate == false
     }
 }
 
@@ -168,7 +170,7 @@ extension InstanceMachine {
                 state: state(of: key.kind),
                 failures: row.failures,
                 failingSince: row.failingSince,
-                text: row.failures > 0 ? row.failureText : "",
+                text: row.failures > 0 ? row.failureInFull : "",
                 obstacle: row.unknowns > 0 ? row.obstacleText : nil
             )
         }

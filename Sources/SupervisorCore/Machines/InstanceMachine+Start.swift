@@ -62,6 +62,8 @@ extension InstanceMachine {
     /// It may be given work, for the first time in this run.
     mutating func beginServing(_ turn: inout Turn) {
         memory.run?.servingAt = turn.now
+        // From now on it counts.
+        if memory.run?.heartbeatLate == true { memory.lastTroubleAt = turn.now }
         memory.run?.readinessOverdue = false
         memory.startedOnce = true
         memory.firstAttemptOver = true

@@ -50,6 +50,8 @@ public enum HealthLimits {
 
     // MARK: Pressure, percent of ten seconds
 
+    /// After this long a restart waits no longer for the pressure to fall.
+    public static let pressurePatience: Duration = .seconds(600)
     public static let cpuPressure = 80.0
     public static let memoryPressure = 10.0
     public static let ioPressure = 40.0

@@ -32,7 +32,11 @@ struct ProbeTracker: Sendable, Equatable {
     private(set) var lastSuccess: MonotonicInstant?
     /// What the last failure, or the last obstacle, was.
     private(set) var failureText = ""
+    private(set) var failureSaid = ""
     private(set) var obstacleText = ""
+
+    /// What the last failure was, for operators.
+    var failureInFull: String { failureSaid.isEmpty ? failureText : "\(failureText): \(failureSaid)" }
 
     mutating func take(_ outcome: ProbeOutcome, at now: MonotonicInstant) {
         switch outcome {
@@ -42,12 +46,13 @@ struct ProbeTracker: Sendable, Equatable {
             unknowns = 0
             failingSince = nil
             lastSuccess = now
-        case .failure(let text):
+        case .failure(let text, let said):
             if failures == 0 { failingSince = now }
             if failures < .max { failures += 1 }
             successes = 0
             unknowns = 0
             failureText = text
+            failureSaid = said
         case .unknown(_, let text):
             // Neither breaks a row nor makes one longer (kubelet: an error is not a failure).
             if unknowns < .max { unknowns += 1 }

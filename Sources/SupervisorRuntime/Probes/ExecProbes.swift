@@ -253,7 +253,7 @@ final class ExecProbes {
     private func outcome(_ place: InstanceID, _ status: ExitStatus) -> ProbeOutcome {
         if status == .code(0) { return .success }
         let said = Printable.firstLine(of: runs[place]?.text ?? [], limit: Limits.text)
-        return .failure(status.inWords + (said.isEmpty ? "" : ": \(said)"))
+        return .failure(status.inWords, said: said)
     }
 
     /// Nothing of it is left, whether it is one of ours or one that an earlier daemon began.

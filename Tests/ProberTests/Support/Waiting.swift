@@ -99,6 +99,14 @@ final class Asker: Sendable {
     }
 }
 
+extension ProbeOutcome {
+    /// With what the other side said as part of the clause, as operators are told it.
+    var inFull: ProbeOutcome {
+        guard case .failure(let clause, let said) = self, !said.isEmpty else { return self }
+        return .failure("\(clause): \(said)")
+    }
+}
+
 /// What the kernel says about this process.
 enum OwnProcess {
     static func names(in path: String) -> [String] {
