@@ -13,6 +13,7 @@ protocol ExchangeOwner: AnyObject {
 /// One run of one probe: finds an address, connects, leaves the rest to the handlers, closes.
 final class Attempt: ExchangeOwner {
     private let run: UInt64
+    let key: ProbeKey
     private let plan: ProbePlan
     let limits: ProberLimits
     /// Not asked once this is done: the loop may be gone by then.
@@ -23,11 +24,14 @@ final class Attempt: ExchangeOwner {
     private var name: String?
     /// What came of the addresses before.
     private var earlier: ProbeOutcome?
-    private var isDone = false
+    private(set) var isDone = false
+    /// The question went the short way.
+    private var isAsked = false
     var provisional: ProbeOutcome?
 
     init(_ order: Agenda.Order, _ probes: ProbeLoop) {
         run = order.run
+        key = order.key
         plan = order.plan
         limits = probes.limits
         self.probes = probes
@@ -69,6 +73,31 @@ final class Attempt: ExchangeOwner {
         probes.connect(self, to: address)
     }
 
+    /// Asks by plain system calls where that is possible, and is done where the answer is plain. Returns the connected
+    /// socket where the rest is for a channel.
+    func takeShortWay(to address: SocketAddress, waits: Bool) -> CInt? {
+        isAsked = false
+        guard var local = LocalConnection(to: address) else { return nil }
+        let answer: LocalConnection.Answer?
+        switch plan.question {
+        case .tcp: answer = .success
+        case .http: answer = local.ask(plan.request, waits: waits)
+        case .grpc: answer = .open
+        }
+        switch answer {
+        case .success?:
+            local.close()
+            finish(.success)
+            return nil
+        case .open?:
+            isAsked = local.isAsked
+            return local.descriptor
+        case nil:
+            local.close()
+            return nil
+        }
+    }
+
     /// Before the channel connects.
     func prepare(_ channel: any Channel) throws {
         self.channel = channel
@@ -76,7 +105,7 @@ final class Attempt: ExchangeOwner {
         switch plan.question {
         case .tcp: break
         case .http:
-            try HTTPExchange.addHandlers(to: pipeline, plan, self)
+            try HTTPExchange.addHandlers(to: pipeline, plan, isAsked: isAsked, self)
         case .grpc:
             try CallExchange.addHandlers(to: pipeline, plan, self)
         }

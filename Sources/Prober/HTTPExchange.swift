@@ -9,19 +9,20 @@ final class RequestWriter: ChannelDuplexHandler {
     typealias OutboundIn = HTTPClientRequestPart
     typealias OutboundOut = ByteBuffer
 
-    private let request: ByteBuffer
+    /// nil when it is on its way already.
+    private let request: ByteBuffer?
     private let owner: any ExchangeOwner
     private(set) var seen = 0
     /// The bound has done its work.
     var isHeadOver = false
 
-    init(_ request: ByteBuffer, owner: any ExchangeOwner) {
+    init(_ request: ByteBuffer?, owner: any ExchangeOwner) {
         self.request = request
         self.owner = owner
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        guard case .head = unwrapOutboundIn(data) else {
+        guard case .head = unwrapOutboundIn(data), let request else {
             promise?.succeed()
             return
         }
@@ -63,9 +64,10 @@ final class HTTPExchange: ChannelInboundHandler {
     static func addHandlers(
         to pipeline: ChannelPipeline.SynchronousOperations,
         _ plan: ProbePlan,
+        isAsked: Bool = false,
         _ owner: any ExchangeOwner
     ) throws {
-        let writer = RequestWriter(plan.request, owner: owner)
+        let writer = RequestWriter(isAsked ? nil : plan.request, owner: owner)
         try pipeline.addHandler(writer)
         try pipeline.addHandler(ByteToMessageHandler(HTTPResponseDecoder()))
         try pipeline.addHandler(HTTPExchange(plan.head, writer, owner: owner))

@@ -19,6 +19,9 @@ final class ProbeLoop: NIOScheduledCallbackHandler {
     /// When the timer is to fire, by the prober's clock.
     private var armed: MonotonicInstant?
     private var isStopped = false
+    /// Those that took long when they were last asked: nobody waits for them.
+    private var slow: Set<ProbeKey> = []
+    private var waits = WaitBudget()
 
     init(loop: any EventLoop, inbox: Inbox) {
         self.loop = loop
@@ -52,6 +55,7 @@ final class ProbeLoop: NIOScheduledCallbackHandler {
         let now = inbox.clock()
         for (key, wish) in mail.wishes {
             let cancelled = if let wish { agenda.watch(key, wish, at: now) } else { agenda.unwatch(key) }
+            if wish == nil { slow.remove(key) }
             if let cancelled { attempts.removeValue(forKey: cancelled)?.cancel() }
         }
         for finding in mail.lookups {
@@ -77,6 +81,7 @@ final class ProbeLoop: NIOScheduledCallbackHandler {
         attempts[run] = nil
         let now = inbox.clock()
         guard let (key, duration) = agenda.finished(run, at: now) else { return }
+        if duration > WaitBudget.slow { slow.insert(key) } else { slow.remove(key) }
         report(ProbeReport(key: key, outcome: outcome, duration: duration, finishedAt: now))
     }
 
@@ -153,8 +158,13 @@ final class ProbeLoop: NIOScheduledCallbackHandler {
     // MARK: For attempts
 
     func connect(_ attempt: Attempt, to address: SocketAddress) {
+        let began = inbox.clock()
+        let waits = !slow.contains(attempt.key) && self.waits.allows(at: began)
+        let local = attempt.takeShortWay(to: address, waits: waits)
+        if waits { self.waits.spend(inbox.clock().since(began)) }
+        if attempt.isDone { return }
         starting = attempt
-        let connected = bootstrap.connect(to: address)
+        let connected = local.map { bootstrap.withConnectedSocket($0) } ?? bootstrap.connect(to: address)
         starting = nil
         connected.assumeIsolated().whenComplete { attempt.connected($0) }
     }
@@ -167,4 +177,23 @@ final class ProbeLoop: NIOScheduledCallbackHandler {
     func forgetLookup(_ name: String, for run: UInt64) {
         lookups.forget(run, name)
     }
+}
+
+/// How long the loop may stand still for workers that answer within a moment: a tenth of its time. Beyond, they are
+/// waited for as all others are.
+private struct WaitBudget {
+    /// An answer that takes longer is not waited for the next time.
+    static let slow: Duration = .milliseconds(3)
+    private static let most: Duration = .milliseconds(20)
+
+    private var left = most
+    private var at = MonotonicInstant(nanoseconds: 0)
+
+    mutating func allows(at now: MonotonicInstant) -> Bool {
+        left = min(Self.most, left + max(.zero, now.since(at)) / 10)
+        at = now
+        return left > .milliseconds(Int64(LocalConnection.patience))
+    }
+
+    mutating func spend(_ time: Duration) { left -= time }
 }

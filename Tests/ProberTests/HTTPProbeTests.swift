@@ -103,6 +103,27 @@ struct HTTPProbeTests {
         #expect(outcome == .failure("answered 503 Service Unavailable", said: "password=1"))
     }
 
+    @Test(
+        "a success beyond doubt needs no parser",
+        arguments: [
+            ("HTTP/1.1 200 OK\r\n\r\n", true), ("HTTP/1.0 399 X\r\nA-b_c: d e\r\nContent-Length: 5\r\n\r\nhello", true),
+            ("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", true), ("HTTP/1.1 200 \r\n\r\n", true),
+            ("HTTP/1.1 503 X\r\n\r\n", false), ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\n", false), ("HTTP/1.1 200 OK\n\n", false), ("HTTP/1.1 200OK\r\n\r\n", false),
+            ("HTTP/2.0 200 OK\r\n\r\n", false), ("HTTP/1.1 2x0 OK\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\n a: b\r\n\r\n", false), ("HTTP/1.1 200 OK\r\na : b\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", false), ("HTTP/1.1 200 OK\r\na\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\na: \u{1}\r\n\r\n", false), ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", false), ("", false), ("HTTP/1.1 200", false),
+        ]
+    )
+    func plainSuccess(text: String, isOne: Bool) {
+        #expect(Array(text.utf8).withUnsafeBytes(PlainSuccess.isOne) == isOne)
+    }
+
     @Test("a body without end is read for its text only")
     func endlessBody() async throws {
         let clause = "answered 503 Service Unavailable: " + String(repeating: "x", count: 120)
@@ -173,7 +194,11 @@ struct HTTPProbeTests {
         #expect(fields == .failure("closed the connection in the middle of its answer"))
         let only = try await outcome(.send("HTTP/1.1 100 Continue\r\n\r\n"), .close)
         #expect(only == .failure("closed the connection in the middle of its answer"))
-        #expect(try await outcome(.reset) == .failure("reset the connection"))
+        // Where that comes before the channel looks, there is only no connection any more.
+        let reset = try await outcome(.reset)
+        #expect(
+            reset == .failure("reset the connection") || reset == .failure("closed the connection before it answered")
+        )
     }
 
     @Test("an answer before the question is none")
