@@ -139,6 +139,11 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(
+            name: "RuntimeTests",
+            dependencies: ["SupervisorRuntime", "ShimProtocol", "SupervisorCore", "LinuxPlatform"],
+            swiftSettings: strict
+        ),
+        .testTarget(
             name: "MetricsTests",
             dependencies: ["Metrics", "StatusBoard", "SupervisorCore"],
             swiftSettings: strict

@@ -3,7 +3,11 @@
  * The child shares the parent's memory until it executes (CLONE_VM), the parent sleeps meanwhile (CLONE_VFORK): no
  * page table is copied, so that the cost does not grow with the parent's size, and a failed stage is handed back
  * through plain memory. The child runs on a stack of its own and makes only direct system calls: the library's
- * wrappers keep state (errno, cached ids, locks) that belongs to the parent. */
+ * wrappers keep state (errno, cached ids, locks) that belongs to the parent.
+ *
+ * chdir and execve look at paths that may be somebody else's: a lease on the program (fcntl(2), F_SETLEASE), a FUSE
+ * or an NFS file system can hold them for as long as it likes, and the parent with them. A start with a failure pipe
+ * therefore copies the parent instead, which goes on at once; the child reports a failed stage through the pipe. */
 #define _GNU_SOURCE
 #include "clinux.h"
 
@@ -52,6 +56,7 @@ struct child_state {
     const struct clinux_spawn *request;
     bool enter_cgroup; /* clone has not done it */
     uint64_t inherited; /* signals whose disposition must be made the default one */
+    int failure_pipe; /* -1: the parent waits and shares our memory */
     volatile int32_t stage;
     volatile int32_t error;
 };
@@ -121,6 +126,10 @@ static long clone_onto_stack(struct clone_arguments *arguments, int (*entry)(voi
 __attribute__((noreturn)) static void fail(struct child_state *state, int stage, long result) {
     state->stage = stage;
     state->error = (int32_t)-result;
+    if (state->failure_pipe >= 0) {
+        int32_t report[2] = { stage, (int32_t)-result };
+        call(SYS_write, state->failure_pipe, (long)report, sizeof report, 0, 0);
+    }
     for (;;) call(SYS_exit_group, 127, 0, 0, 0, 0);
 }
 
@@ -169,11 +178,13 @@ static void enter_cgroup(struct child_state *state) {
     if (result < 0) fail(state, CLINUX_STAGE_CGROUP, result);
 }
 
-/* The child begins with the parent's table of descriptors, shared: copying thousands of them only to close them would
- * be most of the cost of a start. Takes a table of its own that holds those it needs, and few others. */
+/* A child that is waited for begins with the parent's table of descriptors, shared: copying thousands of them only to
+ * close them would be most of the cost of a start. Takes a table of its own that holds those it needs, and few
+ * others. */
 static void take_own_table(struct child_state *state) {
     const struct clinux_spawn *request = state->request;
     long end = request->cgroup >= 0 && state->enter_cgroup ? request->cgroup + 1 : 0;
+    if (state->failure_pipe >= end) end = state->failure_pipe + 1;
     for (size_t i = 0; i < request->descriptor_count; i++) {
         if (request->descriptors[i] >= end) end = request->descriptors[i] + 1;
     }
@@ -183,27 +194,39 @@ static void take_own_table(struct child_state *state) {
     if (result < 0) fail(state, CLINUX_STAGE_DESCRIPTORS, result);
 }
 
-/* Puts the descriptors in their places and closes all others. */
+/* Out of the way of the places that are about to be taken: those below `end`. */
+static int moved_up(struct child_state *state, int fd, long end, int stage) {
+    if (fd >= end) return fd;
+    long moved = call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, end, 0, 0);
+    if (moved < 0) fail(state, stage, moved);
+    return (int)moved;
+}
+
+/* Puts the descriptors in their places, the failure pipe behind them, and closes all others. */
 static void place_descriptors(struct child_state *state) {
     const struct clinux_spawn *request = state->request;
     long count = (long)request->descriptor_count;
+    long end = state->failure_pipe >= 0 ? count + 1 : count;
+    if (end > count) state->failure_pipe = moved_up(state, state->failure_pipe, end, CLINUX_STAGE_DESCRIPTORS);
     for (long i = 0; i < count; i++) {
-        /* Out of the way of the places that are about to be taken. */
-        if (request->descriptors[i] >= count) continue;
-        long moved = call(SYS_fcntl, request->descriptors[i], F_DUPFD_CLOEXEC, count, 0, 0);
-        if (moved < 0) fail(state, i < 3 ? CLINUX_STAGE_OUTPUT : CLINUX_STAGE_DESCRIPTORS, moved);
-        request->descriptors[i] = (int)moved;
+        int stage = i < 3 ? CLINUX_STAGE_OUTPUT : CLINUX_STAGE_DESCRIPTORS;
+        request->descriptors[i] = moved_up(state, request->descriptors[i], end, stage);
     }
     for (long i = 0; i < count; i++) {
         long result = call(SYS_dup3, request->descriptors[i], i, 0, 0, 0);
         if (result < 0) fail(state, i < 3 ? CLINUX_STAGE_OUTPUT : CLINUX_STAGE_DESCRIPTORS, result);
     }
-    if (call(SYS_close_range, count, ~0U, 0, 0, 0) == 0) return;
+    if (end > count) {
+        long result = call(SYS_dup3, state->failure_pipe, count, O_CLOEXEC, 0, 0);
+        if (result < 0) fail(state, CLINUX_STAGE_DESCRIPTORS, result);
+        state->failure_pipe = (int)count;
+    }
+    if (call(SYS_close_range, end, ~0U, 0, 0, 0) == 0) return;
     /* Linux before 5.9. */
     struct rlimit limit = { 0, 0 };
     call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0);
-    long end = limit.rlim_cur > 1048576 ? 1048576 : (long)limit.rlim_cur;
-    for (long fd = count; fd < end; fd++) call(SYS_close, fd, 0, 0, 0, 0);
+    long last = limit.rlim_cur > 1048576 ? 1048576 : (long)limit.rlim_cur;
+    for (long fd = end; fd < last; fd++) call(SYS_close, fd, 0, 0, 0, 0);
 }
 
 static void set_oom_score(struct child_state *state) {
@@ -287,8 +310,10 @@ static int child(void *argument) {
 
 /* Creates the child by the best call that this kernel and its sandbox allow. */
 static long create(struct child_state *state, char *stack, size_t size) {
+    /* Copied, the table of descriptors too: the parent goes on to close those that were for the child. */
+    const int shared = state->failure_pipe >= 0 ? 0 : CLONE_VM | CLONE_VFORK | CLONE_FILES;
     struct clone_arguments arguments = {
-        .flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_CLEAR_SIGHAND,
+        .flags = (uint64_t)shared | CLONE_CLEAR_SIGHAND,
         .exit_signal = SIGCHLD,
         .stack = (uint64_t)(uintptr_t)stack,
         .stack_size = size,
@@ -308,13 +333,13 @@ static long create(struct child_state *state, char *stack, size_t size) {
     pid = clone_onto_stack(&arguments, child, state);
     if (pid != -ENOSYS && pid != -EPERM && pid != -EINVAL) return pid;
     state->inherited = ~(uint64_t)0;
-    int plain = clone(child, stack + size, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, state);
+    int plain = clone(child, stack + size, shared | SIGCHLD, state);
     return plain == -1 ? -errno : plain;
 }
 
 int clinux_spawn(const struct clinux_spawn *request, struct clinux_spawn_failure *failure) {
     _Alignas(16) char stack[16384];
-    struct child_state state = { .request = request };
+    struct child_state state = { .request = request, .failure_pipe = request->failure_pipe };
     uint64_t all = ~(uint64_t)0;
     uint64_t before = 0;
     failure->stage = 0;

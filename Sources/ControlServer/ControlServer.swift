@@ -65,10 +65,13 @@ public final class ControlServer: Sendable {
     }
 
     /// Stops listening and closes every connection; a command that is going on goes on.
-    public func stop() -> EventLoopFuture<Void> {
+    ///
+    /// - Parameter leavingThreads: the process is about to end, and the thread for look-ups ends with it: NIO would end
+    ///   it by libdispatch, which traps where there are no descriptors left. The server must be kept alive.
+    public func stop(leavingThreads: Bool = false) -> EventLoopFuture<Void> {
         let service = service
         return listener.close().flatMap {
-            service.value.stop()
+            service.value.stop(leavingThreads: leavingThreads)
         }
     }
 }
@@ -143,8 +146,8 @@ final class ControlService {
         return promise.futureResult
     }
 
-    func stop() -> EventLoopFuture<Void> {
-        lookups.shutdownGracefully { _ in }
+    func stop(leavingThreads: Bool) -> EventLoopFuture<Void> {
+        if !leavingThreads { lookups.shutdownGracefully { _ in } }
         let closed = register.all.map { channel in channel.close().recover { _ in } }
         return EventLoopFuture.andAllComplete(closed, on: loop)
     }

@@ -56,7 +56,19 @@ public struct ProgramStart: Sendable {
     /// Starts it and waits until it executes. Signal dispositions are the default ones and no signal is blocked in
     /// the new program. The calling thread sleeps meanwhile; descriptors that other threads open must be
     /// close-on-exec.
-    public func start() -> Outcome {
+    public func start() -> Outcome { start(failurePipe: -1) }
+
+    /// Starts it and waits for nothing: a path of somebody else's can hold up chdir and execve for as long as it likes.
+    /// What fails in the new process is known after its end, from the report; the rest is told at once.
+    ///
+    /// - Throws: when there is no descriptor for the report.
+    public func startDetached() throws(SystemError) -> (outcome: Outcome, report: StartReport) {
+        let pipe = try FileDescriptors.pipe(nonblocking: true)
+        let outcome = start(failurePipe: pipe.write.rawValue)
+        return (outcome, StartReport(of: self, pipe: pipe.read.movedUp()))
+    }
+
+    private func start(failurePipe: Int32) -> Outcome {
         guard let program = arguments.first, !program.isEmpty else { return failed(.execute, 2) }
         guard var strings = CStringTable(arguments, environment, directory: workingDirectory ?? "") else {
             return failed(.prepare, 22)
@@ -71,6 +83,7 @@ public struct ProgramStart: Sendable {
                 groups.withUnsafeBufferPointer { groups in
                     strings.withPointers(pidPlaces: places) { pointers in
                         var request = plainRequest()
+                        request.failure_pipe = failurePipe
                         pointers.fill(&request)
                         request.descriptors = descriptors.baseAddress
                         request.descriptor_count = descriptors.count
@@ -84,7 +97,7 @@ public struct ProgramStart: Sendable {
             }
         }
         if pid > 0 { return .running(pid: pid) }
-        return failed(SpawnStage(rawValue: UInt8(truncatingIfNeeded: failure.stage)) ?? .prepare, failure.error)
+        return failed(SpawnStage(cValue: failure.stage), failure.error)
     }
 
     /// All but the pointers.
@@ -124,14 +137,48 @@ public struct ProgramStart: Sendable {
     }
 
     private func failed(_ stage: SpawnStage, _ errno: Int32) -> Outcome {
+        .failed(SpawnFailure(stage, errno, program: arguments.first, directory: workingDirectory))
+    }
+}
+
+/// What a start that nobody waited for has to say once its process has ended.
+public final class StartReport: Sendable {
+    private let pipe: SharedDescriptor
+    private let program: String?
+    private let directory: String?
+
+    fileprivate init(of start: ProgramStart, pipe: SharedDescriptor) {
+        self.pipe = pipe
+        program = start.arguments.first
+        directory = start.workingDirectory
+    }
+
+    /// Why the program was never executed; nil when it was, and when the process was killed before. To be asked once.
+    public func takeFailure() -> SpawnFailure? {
+        var words: [Int32] = [0, 0]
+        let count = words.withUnsafeMutableBytes { bytes in try? FileDescriptors.read(pipe.rawValue, into: bytes) }
+        guard count == MemoryLayout<Int32>.size * words.count else { return nil }
+        return SpawnFailure(SpawnStage(cValue: words[0]), words[1], program: program, directory: directory)
+    }
+}
+
+extension SpawnStage {
+    fileprivate init(cValue: Int32) {
+        self = SpawnStage(rawValue: UInt8(truncatingIfNeeded: cValue)) ?? .prepare
+    }
+}
+
+extension SpawnFailure {
+    /// With the path of the stages that are about a file.
+    fileprivate init(_ stage: SpawnStage, _ errno: Int32, program: String?, directory: String?) {
         let path =
             switch stage {
-            case .workingDirectory: workingDirectory ?? ""
-            case .execute: arguments.first ?? ""
+            case .workingDirectory: directory ?? ""
+            case .execute: program ?? ""
             case .oomScore: "/proc/self/oom_score_adj"
             default: ""
             }
-        return .failed(SpawnFailure(stage: stage, errno: errno, path: path))
+        self.init(stage: stage, errno: errno, path: path)
     }
 }
 

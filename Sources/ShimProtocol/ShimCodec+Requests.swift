@@ -122,6 +122,7 @@ extension LaunchRequest {
             $0.write($1.file)
             $0.write($1.value)
         }
+        writer.write(isDetached)
     }
 
     fileprivate init?(from reader: inout WireReader) {
@@ -156,6 +157,10 @@ extension LaunchRequest {
         self.oomScoreAdjust = score
         self.sockets = sockets
         self.cgroup = cgroup
+        if reader.remaining > 0 {
+            guard let isDetached = reader.readBool() else { return nil }
+            self.isDetached = isDetached
+        }
     }
 }
 

@@ -64,6 +64,10 @@ public struct LaunchRequest: Sendable, Equatable {
     /// Held listening sockets, passed from descriptor 3 on.
     public var sockets: [HeldName]
     public var cgroup: [CgroupSetting]
+    /// The start is not waited for, because its paths may be somebody else's: `started` comes before the program
+    /// executes, and where it never does `startFailed` comes in place of `exited`, with no record left. A shim that
+    /// does not know the field waits.
+    public var isDetached: Bool
 
     /// Ten digits: room for any pid.
     public static let pidPlaceholder = "0000000000"
@@ -81,6 +85,7 @@ public struct LaunchRequest: Sendable, Equatable {
         oomScoreAdjust = nil
         sockets = []
         cgroup = []
+        isDetached = false
     }
 }
 
@@ -129,6 +134,7 @@ public enum ShimReport: Sendable, Equatable {
     case listed
     /// `warnings` are settings that could not be applied, each a sentence.
     case started(InstanceID, Generation, pid: Int32, at: MonotonicInstant, warnings: [String])
+    /// No process and no record is left. Of a detached start it may come after `started`.
     case startFailed(InstanceID, Generation, SpawnFailure)
     /// The main process ended. `treeGone`: nothing of its tree is left.
     case exited(

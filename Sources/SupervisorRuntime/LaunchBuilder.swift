@@ -69,6 +69,8 @@ struct LaunchBuilder {
         var request = try request(service, index: index, generation: generation)
         request.instance = place
         request.output = output
+        // Its program may lie where the service's user can hold up who executes it.
+        request.isDetached = true
         let others = ["NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID="]
         request.environment.removeAll { entry in others.contains { entry.hasPrefix($0) } }
         return request

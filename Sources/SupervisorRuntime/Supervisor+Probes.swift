@@ -54,6 +54,12 @@ extension Supervisor {
             report: { [unowned self] key, outcome in
                 reactor.schedule(at: MonotonicClock.now()) { [unowned self] in receive(.probed(key, outcome)) }
             },
+            cannotEnd: { [unowned self] id, count, example in
+                let text =
+                    "cannot end \(count) process(es) of a probe of \(id), such as pid \(example): still there after "
+                    + "SIGKILL; it is not probed by this before they are gone"
+                record(subject: id.description, kind: "cannot-end", text)
+            },
             emptied: { [unowned self] in if finishesWhenProbesAreGone { finishShutdown() } }
         )
     }
@@ -95,8 +101,8 @@ extension Supervisor {
             execProbes.exited(id, generation, status, treeGone: treeGone)
         case .treeGone(let id, let generation) where ExecProbes.isProbe(id):
             execProbes.gone(id, generation)
-        // SIGKILL is tried on, and the next probe says that this one has not ended.
-        case .treeRemains(let id, _, _, _) where ExecProbes.isProbe(id): break
+        case .treeRemains(let id, let generation, let count, let example) where ExecProbes.isProbe(id):
+            execProbes.remains(id, generation, count: count, example: example)
         default: return false
         }
         return true

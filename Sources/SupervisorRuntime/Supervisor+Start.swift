@@ -121,7 +121,9 @@ extension Supervisor {
             FileSystem.remove(configuration.notifySocketPath)
             FileSystem.remove(configuration.spec.control.socket)
         }
-        prober.stop()
+        // Left to the end of the process, as the edges' threads are, and never released: it would stop itself then, by
+        // way of libdispatch, which traps where it gets no descriptors.
+        _ = Unmanaged.passRetained(prober)
         diskWorker.finish(patience: .seconds(2))
         output.stop()
     }

@@ -9,6 +9,26 @@ struct Attribution {
     var strays: [ProcessTable.Entry] = []
 }
 
+/// When the number of strays is said: the first time, and then when it has doubled. A probe that leaves one each time
+/// is not to fill the log. What rises again an hour after it was said is said as well.
+struct StrayReports {
+    private static let longestSilence: Duration = .seconds(3600)
+
+    private var said = 0
+    private var saidAt: MonotonicInstant?
+    private var last = 0
+
+    mutating func isWorthSaying(_ count: Int, at now: MonotonicInstant) -> Bool {
+        let rises = count > last
+        last = count
+        let isOld = saidAt.map { now.since($0) >= Self.longestSilence } ?? true
+        guard rises, isOld || count >= 2 * said else { return false }
+        said = count
+        saidAt = now
+        return true
+    }
+}
+
 // Containment by session, parentage and mark.
 extension Shim {
     private static let mostRounds = 16
@@ -78,10 +98,8 @@ extension Shim {
         for entry in entries { try? Signals.send(signal, to: entry.pid) }
     }
 
-    /// Says once how many strays there are, and again when there are more.
     func noteStrays(_ found: [ProcessTable.Entry]) {
-        defer { strays = (found.count, found.first?.pid ?? 0) }
-        guard let first = found.first, found.count > strays.count else { return }
+        guard let first = found.first, strays.isWorthSaying(found.count, at: MonotonicClock.now()) else { return }
         report(.strays(count: found.count, example: first.pid))
     }
 

@@ -32,6 +32,8 @@ final class Run {
     private(set) var ledgerSlots: [Int]
     /// Tells the end of a main process that may not be our child.
     private(set) var adopted: SharedDescriptor?
+    /// Of a detached start: tells after its end whether it was ever executed.
+    var startReport: StartReport?
     var exit: Exit?
     var treeGone = false
     var ending: Ending?

@@ -56,22 +56,22 @@ extension Shim {
             start.descriptors = [setup.nullDevice.rawValue, output.rawValue, output.rawValue] + sockets
             var (group, warnings) = try prepareGroup(launch)
             start.cgroup = group?.directory.rawValue
+            if launch.isDetached { warnings += lowerLimitsAgain(&start, of: launch.instance) }
             var earliest = MonotonicClock.bootMilliseconds()
-            var outcome = start.start()
-            if case .failed(let failure) = outcome, failure.stage == .cgroup || failure.stage == .clone,
-                failure.errno == 19 || failure.errno == 2, case .cgroup(let containment) = setup.containment
+            var (outcome, report) = try begin(start, launch)
+            if case .failed(let failure) = outcome, Self.groupIsGone(failure),
+                case .cgroup(let containment) = setup.containment
             {
-                // ENODEV, ENOENT: somebody removed the group's directory.
                 containment.forget(launch.instance)
                 (group, warnings) = try prepareGroup(launch)
                 start.cgroup = group?.directory.rawValue
                 earliest = MonotonicClock.bootMilliseconds()
-                outcome = start.start()
+                (outcome, report) = try begin(start, launch)
             }
             if case .failed(let failure) = outcome, failure.stage == .limits, failure.errno == 1 {
                 // EPERM: without the privilege to go beyond the host's limit, as much as there is.
                 warnings += lowerLimits(&start, of: launch.instance)
-                outcome = start.start()
+                (outcome, report) = try begin(start, launch)
             }
             switch outcome {
             case .failed(var failure):
@@ -79,11 +79,48 @@ extension Shim {
                 throw Refusal(failure.stage, failure.errno, failure.path)
             case .running(let pid):
                 let pipe = FileIdentity(descriptor: output.rawValue)
-                return .success(began(launch, pid, earliest, group, pipe, warnings))
+                let started = began(launch, pid, earliest, group, pipe, warnings)
+                started.run.startReport = report
+                return .success(started)
             }
         } catch {
             return .failure(error)
         }
+    }
+
+    /// Has the process made; the report is there where nobody waits until it executes.
+    private func begin(
+        _ start: ProgramStart,
+        _ launch: LaunchRequest
+    ) throws(Refusal) -> (ProgramStart.Outcome, StartReport?) {
+        guard launch.isDetached else { return (start.start(), nil) }
+        do throws(SystemError) {
+            let (outcome, report) = try start.startDetached()
+            return (outcome, report)
+        } catch {
+            throw Refusal(.prepare, error)
+        }
+    }
+
+    /// ENODEV, ENOENT: somebody removed the group's directory.
+    private static func groupIsGone(_ failure: SpawnFailure) -> Bool {
+        (failure.stage == .cgroup || failure.stage == .clone) && (failure.errno == 19 || failure.errno == 2)
+    }
+
+    /// A detached start has failed before its program was executed: nothing is left of it, and no record.
+    func neverExecuted(_ run: Run, _ failure: SpawnFailure) {
+        var failure = failure
+        if failure.stage == .cgroup { failure.path = run.group?.cgroup.path ?? "" }
+        // The next start makes the group anew.
+        if Self.groupIsGone(failure), case .cgroup(let containment) = setup.containment { containment.forget(run.id) }
+        report(.startFailed(run.id, run.generation, failure))
+        release(run)
+    }
+
+    /// What this host has refused once is not asked of it by a start whose refusal comes too late to try again.
+    private func lowerLimitsAgain(_ start: inout ProgramStart, of id: InstanceID) -> [String] {
+        guard let refusedLimit, start.limits.contains(where: { $0.hard >= refusedLimit }) else { return [] }
+        return lowerLimits(&start, of: id)
     }
 
     /// Lowers what a launch asks for to what this host allows us, and says so.
@@ -96,6 +133,7 @@ extension Shim {
             warnings.append(
                 "cannot allow \(id) \(limit.hard) open descriptors: this host's limit is \(hard), which it gets"
             )
+            refusedLimit = min(refusedLimit ?? limit.hard, limit.hard)
             start.limits[index].soft = min(limit.soft, hard)
             start.limits[index].hard = hard
         }

@@ -66,6 +66,12 @@ extension Shim {
         let noOrphans = needsOrphanProof(ended) && hasNoOrphans()
         for run in ended {
             guard let exit = run.exit else { continue }
+            let failure = run.startReport?.takeFailure()
+            run.startReport = nil
+            if let failure {
+                neverExecuted(run, failure)
+                continue
+            }
             run.treeGone = run.group.map { !$0.isPopulated } ?? noOrphans
             report(
                 .exited(

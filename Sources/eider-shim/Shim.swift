@@ -38,7 +38,9 @@ final class Shim {
     /// When the trees that are watched are looked at next.
     var nextTreeCheck: MonotonicInstant?
     private var nextFlush: MonotonicInstant?
-    var strays = (count: 0, example: Int32(0))
+    var strays = StrayReports()
+    /// The least limit on open descriptors that this host has refused.
+    var refusedLimit: UInt64?
     private var malformedPackets = 0
     private var hasToldRemains = false
 

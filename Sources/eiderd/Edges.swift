@@ -72,11 +72,16 @@ struct Edges {
         return Edges(group: group, health: health, control: control)
     }
 
-    /// Ends the edges: what was being answered has a moment to be sent.
+    /// Ends the edges, as the last act but a few of this process: what was being answered has a moment to be sent.
+    ///
+    /// The loop and the threads are left to the end of the process, or to the program that replaces it: to end them NIO
+    /// goes through libdispatch, which traps where it gets no descriptors (`_dispatch_workq_monitor_pools`).
     func stop() {
         control.stop()
         try? health.stop().wait()
-        try? group.syncShutdownGracefully()
+        // Never released: what is released while it runs ends itself, by the same way.
+        _ = Unmanaged.passRetained(group)
+        _ = Unmanaged.passRetained(control)
     }
 }
 
@@ -93,6 +98,6 @@ private final class ControlServers: Sendable {
     }
 
     func stop() {
-        for server in servers.withLock({ $0 }) { try? server.stop().wait() }
+        for server in servers.withLock({ $0 }) { try? server.stop(leavingThreads: true).wait() }
     }
 }

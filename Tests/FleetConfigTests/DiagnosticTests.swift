@@ -42,6 +42,18 @@ import Testing
         ),
         ("startup.timeout = \"0s\"", "startup.timeout: cannot use \"0s\"; use at least \"1ms\""),
         (
+            "startup = { tcp = \"h:1\", period = \"9ms\" }",
+            "startup.period: cannot use \"9ms\"; use at least \"10ms\""
+        ),
+        (
+            "readiness = { tcp = \"h:1\", period = \"9ms\" }",
+            "readiness.period: cannot use \"9ms\"; use at least \"10ms\""
+        ),
+        (
+            "liveness = { tcp = \"h:1\", period = \"9ms\" }",
+            "liveness.period: cannot use \"9ms\"; use at least \"10ms\""
+        ),
+        (
             "logs.max_size = 4096",
             "logs.max_size: cannot use 4096; a size needs a unit, such as \"4096B\" or \"64MiB\""
         ),

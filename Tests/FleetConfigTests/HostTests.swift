@@ -85,7 +85,8 @@ import Testing
         #expect(
             found.map { String($0.description.dropFirst(main.count + 1)) } == [
                 "5: services.text.command: cannot execute \"/bin/text\": it is not executable; chmod +x it",
-                "6: services.text.environment_files: cannot use /etc/bad:2: cannot use \"B\"; write NAME=value",
+                "6: services.text.environment_files: cannot use /etc/bad:2: cannot find a = in this line; "
+                    + "write NAME=value",
                 "6: services.text.environment_files: cannot read \"/etc/none\": it does not exist",
                 "8: services.none.command: cannot find \"/bin/none\": it does not exist; install it or change command",
                 "9: services.none.working_directory: cannot enter \"/bin/good\": it is not a directory",
@@ -110,13 +111,18 @@ import Testing
     }
 
     static let problems: [(String, Int, String)] = [
-        ("A=1\nexport", 2, "cannot use \"export\"; write NAME=value"),
+        ("A=1\nexport", 2, "cannot find a = in this line; write NAME=value"),
         (
             "export A=1", 1,
-            "cannot use \"export A\" as a variable's name; use letters, digits and _, not beginning with a digit"
+            "cannot use what is before the = as a variable's name; "
+                + "use letters, digits and _, not beginning with a digit"
         ),
         ("\nA=\"b\n\n", 2, "cannot find the end of the quoted value that begins here"),
-        ("=1", 1, "cannot use \"\" as a variable's name; use letters, digits and _, not beginning with a digit"),
+        (
+            "=1", 1,
+            "cannot use what is before the = as a variable's name; "
+                + "use letters, digits and _, not beginning with a digit"
+        ),
         ("A=\0", 1, "cannot use a NUL character in a value"),
     ]
 
@@ -124,6 +130,17 @@ import Testing
     func problem(text: String, line: Int, message: String) {
         #expect(throws: EnvironmentFile.Problem(line: line, text: message)) {
             try EnvironmentFile.parse(Array(text.utf8))
+        }
+    }
+
+    /// What is wrong is shown to whoever asks the health port, and written into logs.
+    @Test(arguments: ["S", "A=1\nexport S", "S=1", "export S=S", "A=\"S", "A='S\n\nB=S", "A=S\0", "B C=S", "+S==\n"])
+    func problemsQuoteNothing(pattern: String) {
+        let secret = "sk-live-12345"
+        #expect {
+            try EnvironmentFile.parse(Array(pattern.replacing("S", with: secret).utf8))
+        } throws: { error in
+            !"\(error)".contains("sk-") && !"\(error)".contains("12345")
         }
     }
 

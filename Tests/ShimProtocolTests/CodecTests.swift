@@ -34,6 +34,7 @@ enum Samples {
         launch.oomScoreAdjust = -17
         launch.sockets = ["listen/a", "listen/b"]
         launch.cgroup = [LaunchRequest.CgroupSetting(file: "memory.max", value: "max")]
+        launch.isDetached = true
         return launch
     }
 
@@ -101,6 +102,17 @@ struct CodecTests {
             }
             #expect(ShimCodec.requests(in: writer.bytes) == [request])
         }
+    }
+
+    @Test("a start of a daemon that does not know isDetached is waited for")
+    func beforeIsDetached() {
+        var launch = Samples.launch
+        var writer = WireWriter()
+        writer.framed { earlier in
+            for byte in ShimRequest.start(launch).frame.dropFirst(4).dropLast() { earlier.write(byte) }
+        }
+        launch.isDetached = false
+        #expect(ShimCodec.requests(in: writer.bytes) == [.start(launch)])
     }
 
     @Test("a packet cut anywhere is malformed, never half a message")

@@ -166,6 +166,7 @@ struct clinux_spawn {
     size_t group_count;
     const char *working_directory; /* NULL: unchanged */
     int cgroup; /* an open cgroup v2 directory, or -1 */
+    int failure_pipe; /* close-on-exec; -1: the start is waited for */
     uint32_t uid;
     uint32_t gid;
     uint32_t umask;
@@ -184,7 +185,8 @@ struct clinux_spawn_failure {
 };
 
 /* Starts the program and waits until it is executing. Answers its pid, or -errno with `failure` filled in; then no
- * process is left. */
+ * process is left. With a failure pipe it waits for nothing: a stage that fails after the child was made is written
+ * there as two int32_t (stage, errno), and the child exits. */
 int clinux_spawn(const struct clinux_spawn *request, struct clinux_spawn_failure *failure);
 
 /* Memory. */

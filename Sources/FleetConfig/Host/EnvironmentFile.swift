@@ -9,6 +9,8 @@ public enum EnvironmentFile {
     public struct Problem: Error, Sendable, Equatable {
         /// From 1.
         public var line: Int
+        /// Only what is wrong. The file holds secrets, and this is shown to whoever asks: nothing of what it says is
+        /// quoted, not even what stands for a name, which may be the rest of a value that was broken over two lines.
         public var text: String
 
         public init(line: Int, text: String) {
@@ -71,14 +73,13 @@ public enum EnvironmentFile {
             let start = position
             while let byte, byte != UInt8(ascii: "="), byte != UInt8(ascii: "\n") { position += 1 }
             let words = bytes[start..<position].reversed().drop(while: Self.isBlank).reversed()
-            let name = String(decoding: Array(words), as: UTF8.self)
             guard byte == UInt8(ascii: "=") else {
-                throw Problem(line: line, text: "cannot use \(Quoting.shown(name)); write NAME=value")
+                throw Problem(line: line, text: "cannot find a = in this line; write NAME=value")
             }
+            let name = String(decoding: Array(words), as: UTF8.self)
             guard ServiceCodecs.isVariableName(name) else {
                 let wanted = "letters, digits and _, not beginning with a digit"
-                let text = "cannot use \(Quoting.shown(name)) as a variable's name; use \(wanted)"
-                throw Problem(line: line, text: text)
+                throw Problem(line: line, text: "cannot use what is before the = as a variable's name; use \(wanted)")
             }
             position += 1
             return EnvironmentVariable(name: name, value: try value())

@@ -116,7 +116,8 @@ enum ServiceKeys {
         .key("tcp", \.tcp, ServiceCodecs.probeAddress.optional(none: "(none)"), .live),
         .key("exec", \.exec, ServiceCodecs.command.optional(none: "(none)"), .live),
         .key("grpc", \.grpc, ServiceCodecs.probeAddress.optional(none: "(none)"), .live),
-        .key("period", \.period, positive("5s"), .live),
+        // More often than this the answers would be late, not many.
+        .key("period", \.period, .duration(atLeast: .milliseconds(10), example: "5s"), .live),
     ]
 
     /// `timeout` is the time for the whole start, so that of one probe has a name of its own.

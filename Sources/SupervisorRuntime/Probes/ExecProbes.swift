@@ -11,8 +11,12 @@ import SupervisorCore
 final class ExecProbes {
     /// Named limits (rule P7).
     enum Limits {
-        /// Probes that run at one time; more wait.
+        /// Probes that run at one time; more wait, the first come first.
         static let running = 16
+        /// Of one service; so that one whose probes hang does not keep those of the others waiting,
+        static let runningOfService = 4
+        /// a service of which none runs may start one up to here.
+        static let runningOfMany = 64
         /// Of its output, what is kept to say why it failed, bytes. The rest is read and dropped.
         static let output = 512
         /// Of that, what goes into the clause, bytes.
@@ -32,6 +36,8 @@ final class ExecProbes {
         var endTree: (InstanceID, Generation) -> Void
         var release: (InstanceID, Generation) -> Void
         var report: (ProbeKey, ProbeOutcome) -> Void
+        /// SIGKILL does not end a probe of this instance; said once for each run, with how many are left and a pid.
+        var cannotEnd: (InstanceID, Int, Int32) -> Void
         /// The last probe is gone.
         var emptied: () -> Void
     }
@@ -59,6 +65,8 @@ final class ExecProbes {
         var text: [UInt8] = []
         /// Reads on when it is due.
         var pause: UInt64?
+        let askedAt = MonotonicClock.now()
+        var hasStarted = false
         /// A result was reported, or nobody waits for one.
         var isSettled = false
         var timedOut = false
@@ -71,6 +79,10 @@ final class ExecProbes {
     private var watches: [ProbeKey: Watch] = [:]
     private var runs: [InstanceID: Run] = [:]
     private var queue: [ProbeKey] = []
+    /// How many run of each service, where any does.
+    private var running: [String: Int] = [:]
+    /// Runs of which it was said that they cannot be ended, an earlier daemon's among them.
+    private var unending: [InstanceID: Generation] = [:]
     /// Never one that an earlier daemon used.
     private var nextGeneration: Generation
 
@@ -89,6 +101,11 @@ final class ExecProbes {
 
     /// Whether the shim's instance is a probe: the name of a service holds no `@`.
     static func isProbe(_ id: InstanceID) -> Bool { id.service.utf8.contains(UInt8(ascii: "@")) }
+
+    /// The instance that the probe in a place is about.
+    private static func probed(in place: InstanceID) -> InstanceID {
+        InstanceID(service: String(place.service.prefix { $0 != "@" }), index: place.index)
+    }
 
     // MARK: On time
 
@@ -127,27 +144,51 @@ final class ExecProbes {
         let missed = max(0, late.clampedNanoseconds / max(1, watch.period.clampedNanoseconds))
         watch.next = watch.next.advanced(by: watch.period * (missed + 1))
         watch.timer = schedule(key, at: watch.next)
+        let run = runs[Self.place(of: key)]
         let wasQueued = watch.isQueued
-        watch.isQueued = true
+        watch.isQueued = run == nil
         watches[key] = watch
         if wasQueued {
-            hands.report(key, .unknown(.busy, "\(Limits.running) other probes have been running since it was due"))
-        } else if runs[Self.place(of: key)] != nil {
-            watches[key]?.isQueued = false
-            hands.report(key, .unknown(.busy, "the one before it has not ended yet"))
+            hands.report(key, .unknown(.busy, "other probes have been running since it was due"))
+        } else if let run {
+            noteOverdue(key, run, now)
         } else {
             queue.append(key)
             startQueued()
         }
     }
 
-    private func startQueued() {
-        while runs.count < Limits.running, !queue.isEmpty {
-            let key = queue.removeFirst()
-            guard let watch = watches[key] else { continue }
-            watches[key]?.isQueued = false
-            start(key, watch)
+    /// It is due while an earlier run is there. One that is still to be judged says how it is by that.
+    private func noteOverdue(_ key: ProbeKey, _ run: Run, _ now: MonotonicInstant) {
+        if run.isSettled {
+            hands.report(key, .unknown(.busy, "the one before it has not ended yet"))
+        } else if !run.hasStarted, now.since(run.askedAt) > Limits.lateness {
+            hands.report(key, .unknown(.busy, "the shim has not started it yet"))
         }
+    }
+
+    /// Starts those that may: first come, first served among them.
+    private func startQueued() {
+        if queue.isEmpty || runs.count >= Limits.runningOfMany { return }
+        var waiting: [ProbeKey] = []
+        for key in queue {
+            guard let watch = watches[key] else { continue }
+            if mayStart(key) {
+                watches[key]?.isQueued = false
+                start(key, watch)
+            } else {
+                waiting.append(key)
+            }
+        }
+        queue = waiting
+    }
+
+    private func mayStart(_ key: ProbeKey) -> Bool {
+        // Of one that was given up and is watched anew the earlier run may still be there (rule P1).
+        if runs[Self.place(of: key)] != nil { return false }
+        let ofService = running[key.instance.service] ?? 0
+        return runs.count < Limits.running && ofService < Limits.runningOfService
+            || runs.count < Limits.runningOfMany && ofService == 0
     }
 
     // MARK: A run
@@ -159,6 +200,7 @@ final class ExecProbes {
             let (reader, writer) = try pipe()
             try hands.start(key, watch.command, place, nextGeneration, writer)
             runs[place] = Run(key: key, generation: nextGeneration, timeout: watch.timeout, output: reader)
+            running[key.instance.service, default: 0] += 1
             collect(reader, place)
         } catch {
             hands.report(key, .unknown(error.kind, error.text))
@@ -215,11 +257,13 @@ final class ExecProbes {
 
     func started(_ place: InstanceID, _ generation: Generation) {
         guard let run = runs[place], run.generation == generation else { return hands.endTree(place, generation) }
+        runs[place]?.hasStarted = true
         // Its time begins when it runs: how long a start takes says nothing about the worker.
         let deadline = MonotonicClock.now().advanced(by: run.timeout)
         runs[place]?.timer = reactor.schedule(at: deadline) { [unowned self] in timedOut(place, generation, deadline) }
     }
 
+    /// At once, or in place of its end when it has never executed: no process and no record is left.
     func startFailed(_ place: InstanceID, _ generation: Generation, _ failure: SpawnFailure) {
         guard let run = runs[place], run.generation == generation else { return }
         settle(place, .unknown(.spawn, "\(failure)"))
@@ -259,8 +303,15 @@ final class ExecProbes {
     /// Nothing of it is left, whether it is one of ours or one that an earlier daemon began.
     func gone(_ place: InstanceID, _ generation: Generation) {
         hands.release(place, generation)
+        if unending[place] == generation { unending[place] = nil }
         guard let run = runs[place], run.generation == generation else { return }
         remove(place, run)
+    }
+
+    /// SIGKILL is tried on. Where an orderly stop waits for it, this says why (rule P3).
+    func remains(_ place: InstanceID, _ generation: Generation, count: Int, example: Int32) {
+        if unending.updateValue(generation, forKey: place) == generation { return }
+        hands.cannotEnd(Self.probed(in: place), count, example)
     }
 
     /// What an earlier daemon left.
@@ -274,6 +325,7 @@ final class ExecProbes {
 
     /// The shim is gone, and every probe with it.
     func shimLost() {
+        unending = [:]
         for place in runs.keys.sorted() {
             settle(place, .unknown(.spawn, "the shim was replaced meanwhile"))
             if let run = runs[place] { remove(place, run) }
@@ -299,6 +351,8 @@ final class ExecProbes {
         if let timer = run.timer { reactor.cancel(timer) }
         closeOutput(place)
         runs[place] = nil
+        let left = (running[run.key.instance.service] ?? 1) - 1
+        running[run.key.instance.service] = left > 0 ? left : nil
         startQueued()
         if runs.isEmpty { hands.emptied() }
     }

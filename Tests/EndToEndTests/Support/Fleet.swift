@@ -11,6 +11,8 @@ final class Fleet {
     private(set) var daemon: Int32 = 0
     /// Where eiderd and eider-shim are started from.
     var programs = Command.programs
+    /// Words before the daemon's: a program that executes it.
+    var prefix: [String] = []
     private var configured: [String: String]
 
     var path: String { directory.path }
@@ -71,7 +73,7 @@ final class Fleet {
     /// Starts the daemon and does not wait for anything.
     func launch(as user: ServiceSpec.Credentials? = nil) throws {
         daemon = try Command.start(
-            [programs + "/eiderd", "--config", configuration],
+            prefix + [programs + "/eiderd", "--config", configuration],
             as: user,
             output: path + "/daemon.out",
             errors: path + "/daemon.log"
