@@ -97,11 +97,12 @@ extension EndToEnd {
                 """
             )
             fleet.prefix = ["/bin/bash", "-c", "ulimit -n 48; exec \"$@\"", "bash"]
-            for _ in 0..<12 {
+            for _ in 0..<8 {
                 try fleet.start()
                 let health = try fleet.healthPort()
-                // Clients that say nothing take what is left.
+                // Clients that do not end their requests take what is left, and are waited for a moment.
                 let idle = try (0..<48).map { _ in try Connection(port: health) }
+                #expect(idle.allSatisfy { $0.send("GET / HTTP/1.1\r\n") })
                 let isFull = Deadline(.seconds(5)).wait { Processes.descriptors(fleet.daemon) >= 47 }
                 #expect(isFull)
                 #expect(fleet.stop() == 0, "\(fleet.log.suffix(500))")
