@@ -151,23 +151,30 @@ struct Agenda {
     }
 
     /// Gives free places to those that wait for one, in their order; who has to wait for a place of its own service
-    /// keeps nobody else.
+    /// keeps nobody else. What is free then, a service with many may have.
     mutating func begin(_ now: MonotonicInstant, _ steps: inout [Step]) {
-        var queue = Queue()
-        swap(&queue, &owed)
-        owed = begin(from: &queue, now, &steps)
-        queue = Queue()
-        swap(&queue, &waiting)
-        waiting = begin(from: &queue, now, &steps)
+        for isShared in [true, false] {
+            var queue = Queue()
+            swap(&queue, &owed)
+            owed = begin(from: &queue, isShared, now, &steps)
+            queue = Queue()
+            swap(&queue, &waiting)
+            waiting = begin(from: &queue, isShared, now, &steps)
+        }
     }
 
     /// Answers those that wait on.
-    private mutating func begin(from queue: inout Queue, _ now: MonotonicInstant, _ steps: inout [Step]) -> Queue {
+    private mutating func begin(
+        from queue: inout Queue,
+        _ isShared: Bool,
+        _ now: MonotonicInstant,
+        _ steps: inout [Step]
+    ) -> Queue {
         var rest = Queue()
         while let next = queue.popFirst() {
             guard var watch = watches[next.key], watch.serial == next.serial, case .queued(let since) = watch.state
             else { continue }
-            if !mayBegin(next.key.instance.service) {
+            if isShared ? !mayBegin(next.key.instance.service) : flights.count >= limits.probesInFlight {
                 rest.append(next)
                 continue
             }

@@ -167,8 +167,14 @@ final class ExecProbes {
         }
     }
 
-    /// Starts those that may: first come, first served among them.
+    /// Starts those that may: first come, first served among them. Places that nobody else waits for, a service with
+    /// many may have.
     private func startQueued() {
+        startQueued { mayStart($0) }
+        startQueued { isFree($0) && runs.count < Limits.running }
+    }
+
+    private func startQueued(where mayStart: (ProbeKey) -> Bool) {
         if queue.isEmpty || runs.count >= Limits.runningOfMany { return }
         var waiting: [ProbeKey] = []
         for key in queue {
@@ -183,9 +189,11 @@ final class ExecProbes {
         queue = waiting
     }
 
+    /// Of one that was given up and is watched anew the earlier run may still be there (rule P1).
+    private func isFree(_ key: ProbeKey) -> Bool { runs[Self.place(of: key)] == nil }
+
     private func mayStart(_ key: ProbeKey) -> Bool {
-        // Of one that was given up and is watched anew the earlier run may still be there (rule P1).
-        if runs[Self.place(of: key)] != nil { return false }
+        if !isFree(key) { return false }
         let ofService = running[key.instance.service] ?? 0
         return runs.count < Limits.running && ofService < Limits.runningOfService
             || runs.count < Limits.runningOfMany && ofService == 0
