@@ -197,8 +197,7 @@ extension FleetMachine {
     }
 
     private func notReady(_ instance: InstanceMachine) -> String {
-        let row = instance.trackers.readiness
-        let found = row.failureText.isEmpty ? row.obstacleText : row.failureInFull
+        let found = instance.trackers.readiness.hindrance
         return "has not passed its readiness probe within \(instance.policy.startupTimeout.brief)"
             + (found.isEmpty ? "" : " (\(found))")
     }

@@ -105,7 +105,7 @@ extension FleetMachine {
         if policy.restart.policy == .never { return (.report, "restart.policy is never: it would not come back") }
         if let text = isTooEarly(instances[slot], now) { return (.i4, text) }
         if let freeze { return (.i9, "states stand still: \(freeze.text) (I9)") }
-        if let text = hold(slot, now) { return (.i5, text) }
+        if let text = hold(now) { return (.i5, text) }
         if isLastWithHeartbeat(slot) { return (.i3, "it is the last one of its service with a fresh heartbeat (I3)") }
         return budget(slot, now).map { (.i4, $0) }
     }
@@ -158,8 +158,8 @@ extension FleetMachine {
 
     // MARK: I5
 
-    /// Why the hold keeps the instance from being restarted; nil when there is none, or it is time for an experiment.
-    private func hold(_ slot: Int, _ now: MonotonicInstant) -> String? {
+    /// Why the hold keeps every instance from being restarted; nil when there is none, or it is time for an experiment.
+    private func hold(_ now: MonotonicInstant) -> String? {
         guard let hold = node.hold else { return nil }
         let next = nextExperiment(hold, now)
         if now >= next { return nil }

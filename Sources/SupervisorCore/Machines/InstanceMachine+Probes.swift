@@ -124,8 +124,7 @@ extension InstanceMachine {
         memory.since = turn.now
         memory.run?.readinessOverdue = true
         memory.firstAttemptOver = true
-        let row = trackers.readiness
-        let found = row.failureText.isEmpty ? row.obstacleText : row.failureInFull
+        let found = trackers.readiness.hindrance
         turn.note(
             id,
             "readiness",

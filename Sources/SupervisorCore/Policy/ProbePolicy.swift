@@ -38,6 +38,9 @@ struct ProbeTracker: Sendable, Equatable {
     /// What the last failure was, for operators.
     var failureInFull: String { failureSaid.isEmpty ? failureText : "\(failureText): \(failureSaid)" }
 
+    /// What keeps it from passing, for operators: the last failure, or why it could not be run; empty when neither.
+    var hindrance: String { failureText.isEmpty ? obstacleText : failureInFull }
+
     mutating func take(_ outcome: ProbeOutcome, at now: MonotonicInstant) {
         switch outcome {
         case .success:
