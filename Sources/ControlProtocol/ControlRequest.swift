@@ -76,6 +76,10 @@ extension Command {
         case .stop: "stop"
         case .restart: "restart"
         case .signal: "signal"
+        case .drain: "drain"
+        case .undrain: "undrain"
+        case .roll: "restart"
+        case .scale: "scale"
         }
     }
 
@@ -84,6 +88,10 @@ extension Command {
         switch self {
         case .start(let targets, _), .stop(let targets, _), .restart(let targets, _): targets
         case .signal(let target, _): [target]
+        case .drain(let request): request.target.map { [$0] } ?? []
+        case .undrain(let target, _): target.map { [$0] } ?? []
+        case .roll(let services, _): services.map { .service($0) }
+        case .scale(let service, _, _): [.service(service)]
         }
     }
 }

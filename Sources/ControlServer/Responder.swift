@@ -111,6 +111,7 @@ struct Responder: Sendable {
         case .unknownTarget(let text):
             .failure(ControlError(.unknownTarget, text.contains(" ") ? text : "cannot find \(text)"))
         case .refused(let text): .failure(ControlError(.refused, whole(text, request)))
+        case .deadlineReached(let text): .failure(ControlError(.failed, text))
         }
     }
 

@@ -30,6 +30,19 @@ public protocol SupervisorPort: Sendable {
     /// called when it was refused, or right before the replacement.
     func upgrade(by caller: Caller, reply: @escaping @Sendable (OperationResult) -> Void)
 
+    /// What a drain would do and wait for now, or why it would be refused. Changes nothing.
+    func planDrain(_ request: DrainRequest, reply: @escaping @Sendable (DrainPlan) -> Void)
+
+    /// Reads the configuration again and says what would change, or has it changed. `reply` is called once: at once
+    /// for a dry run or where it cannot be used, else when everything it touches is done, or has begun when `wait` is
+    /// false.
+    func reload(
+        by caller: Caller,
+        dryRun: Bool,
+        wait: Bool,
+        reply: @escaping @Sendable (ReloadResult) -> Void
+    )
+
     /// The configuration in force.
     var spec: FleetSpec { get }
 
@@ -38,6 +51,26 @@ public protocol SupervisorPort: Sendable {
 
     /// What happened, newest last.
     var events: any EventReading { get }
+}
+
+/// What a drain would do now.
+public enum DrainPlan: Sendable, Equatable {
+    /// As it would look at its beginning.
+    case admitted(DrainStatus)
+    /// The text says why.
+    case refused(String)
+}
+
+/// How a reload ended.
+public enum ReloadResult: Sendable, Equatable {
+    /// A dry run: what would be done.
+    case planned(ReloadPlan)
+    /// In force, and what it touched is done, or failed in part.
+    case applied(ReloadPlan, OperationResult)
+    /// The configuration has errors, each a line; the old one stays in force.
+    case invalid([String])
+    /// Nothing was changed: it cannot be done in this state.
+    case refused(String)
 }
 
 /// One line of a worker's output.

@@ -10,7 +10,7 @@ final class DiskWorker: Sendable {
     private let onFailure: @Sendable (String) -> Void
 
     private struct State: Sendable {
-        var pending: [StopIntent]?
+        var pending: Intents?
         var writing = false
         /// Called when everything asked for was written, or could not be.
         var waiting: [@Sendable () -> Void] = []
@@ -28,7 +28,7 @@ final class DiskWorker: Sendable {
         }
     }
 
-    func save(_ intents: [StopIntent]) {
+    func save(_ intents: Intents) {
         state.withLock { $0.pending = intents }
         wake.signal()
     }

@@ -18,9 +18,9 @@ struct IntentStore {
     }
 
     /// The stored intents; none when there is no file. Nil when there is one that cannot be read or is damaged.
-    func load() -> [StopIntent]? {
+    func load() -> Intents? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        if descriptor < 0 { return errno == ENOENT ? [] : nil }
+        if descriptor < 0 { return errno == ENOENT ? Intents() : nil }
         defer { close(descriptor) }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)
@@ -32,16 +32,16 @@ struct IntentStore {
             bytes.append(contentsOf: chunk[..<count])
         }
         guard bytes.starts(with: Self.magic) else { return nil }
-        return StopIntent.decode(Array(bytes.dropFirst(Self.magic.count)))
+        return Intents(decoding: Array(bytes.dropFirst(Self.magic.count)))
     }
 
     /// Writes the intents. May take as long as the disk takes: not on the supervision thread.
     /// - Throws: `SystemError` that names the step; the old file is then still there.
-    func save(_ intents: [StopIntent]) throws(SystemError) {
+    func save(_ intents: Intents) throws(SystemError) {
         let aside = path + ".new"
         let descriptor = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw SystemError(call: "create", errno: errno, path: aside) }
-        let failure = write(Self.magic + StopIntent.encode(intents), to: descriptor)
+        let failure = write(Self.magic + intents.encoded(), to: descriptor)
         close(descriptor)
         if failure != 0 {
             unlink(aside)

@@ -79,7 +79,7 @@ extension Supervisor {
         }
     }
 
-    func adoption(of listing: ShimListing, intents: [StopIntent]) -> Adoption {
+    func adoption(of listing: ShimListing, intents: Intents) -> Adoption {
         var adoption = Adoption()
         adoption.intents = intents
         adoption.remainsEnded = listing.remainsEnded
@@ -94,7 +94,7 @@ extension Supervisor {
         return adoption
     }
 
-    private func storedIntents() -> [StopIntent] {
+    private func storedIntents() -> Intents {
         if let intents = diskWorker.store.load() { return intents }
         record(
             subject: nil,
@@ -102,7 +102,7 @@ extension Supervisor {
             "cannot read \(diskWorker.store.path): it is damaged or unreadable; "
                 + "nothing counts as stopped by an operator"
         )
-        return []
+        return Intents()
     }
 
     /// Makes sure that the shim holds the pipe which becomes the instance's standard output, over all its runs.

@@ -140,6 +140,7 @@ public final class Supervisor {
         case .watch(let key, let policy, let firstAt): watch(key, policy, firstAt: firstAt)
         case .unwatch(let key): unwatch(key)
         case .measurePressure: measurePressure()
+        case .lookAtProbers, .countConnections: break
         case .remember(let id, let memory):
             link?.send(.remember(key: MemoryKeys.instance(id), value: memory?.encoded() ?? []))
         case .rememberNode(let node): link?.send(.remember(key: MemoryKeys.node, value: node.encoded()))

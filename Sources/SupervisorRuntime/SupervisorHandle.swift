@@ -48,6 +48,19 @@ public final class SupervisorHandle: SupervisorPort {
         mailbox.post(.upgrade(caller, reply: reply))
     }
 
+    public func planDrain(_ request: DrainRequest, reply: @escaping @Sendable (DrainPlan) -> Void) {
+        reply(.refused("it is being built"))
+    }
+
+    public func reload(
+        by caller: Caller,
+        dryRun: Bool,
+        wait: Bool,
+        reply: @escaping @Sendable (ReloadResult) -> Void
+    ) {
+        reply(.refused("it is being built"))
+    }
+
     /// Says that health listener and snapshot have answered; see `Supervisor.beat`.
     public func edgesAnswered() {
         mailbox.post(.edgesAnswered)

@@ -27,6 +27,19 @@ final class FakePort: SupervisorPort {
         self.spec = spec
     }
 
+    func planDrain(_ request: DrainRequest, reply: @escaping @Sendable (DrainPlan) -> Void) {
+        reply(.refused("not in this test"))
+    }
+
+    func reload(
+        by caller: Caller,
+        dryRun: Bool,
+        wait: Bool,
+        reply: @escaping @Sendable (ReloadResult) -> Void
+    ) {
+        reply(.refused("not in this test"))
+    }
+
     var logs: any LogReading { ring }
     var events: any EventReading { history }
     var submitted: [Submitted] { state.withLock { $0.submitted } }

@@ -141,13 +141,81 @@ struct CodecTests {
     }
 
     @Test func `intents survive their bytes`() {
-        let intents = [
+        let intents = Self.intents()
+        #expect(Intents(decoding: intents.encoded()) == intents)
+        #expect(Intents(decoding: Intents().encoded()) == Intents())
+        #expect(Intents(decoding: []) == nil)
+        // As the first version wrote them: the stops alone.
+        var first = WireWriter()
+        first.write(list: intents.stops) { $1.write(to: &$0) }
+        var stops = Intents()
+        stops.stops = intents.stops
+        #expect(Intents(decoding: first.bytes) == stops)
+    }
+
+    static func intents() -> Intents {
+        var intents = Intents()
+        intents.stops = [
             StopIntent(instance: InstanceID(service: "a", index: 0), by: "ada", reason: nil),
             StopIntent(instance: InstanceID(service: "b", index: 9), by: "", reason: "because"),
         ]
-        #expect(StopIntent.decode(StopIntent.encode(intents)) == intents)
-        #expect(StopIntent.decode(StopIntent.encode([])) == [])
-        #expect(StopIntent.decode([]) == nil)
+        intents.drains = drains()
+        intents.scales = [
+            ScaleIntent(service: "a", replicas: 3, configured: 2, by: "ada", reason: nil),
+            ScaleIntent(service: "b", replicas: 0, configured: 1, by: "", reason: "night"),
+        ]
+        return intents
+    }
+
+    static func drains() -> [Drain] {
+        let start = MonotonicInstant(nanoseconds: 5)
+        var full = Drain(
+            .maintenance,
+            of: .service("a"),
+            by: "ada",
+            reason: "kernel",
+            since: start,
+            deadline: start.advanced(by: .seconds(120))
+        )
+        full.notice = .fixed(.seconds(3))
+        full.phase = .enforce
+        full.phaseSince = start.advanced(by: .seconds(9))
+        full.deadlineReached = true
+        full.lost = [
+            LostWork(instance: InstanceID(service: "a", index: 1), inFlight: 7),
+            LostWork(instance: InstanceID(service: "a", index: 2), inFlight: nil),
+        ]
+        let id = InstanceID(service: "b", index: 0)
+        return [full]
+            + Drain.Purpose.allCases.map { Drain($0, of: nil, by: "x", since: start, deadline: start) }
+            + [Drain(.roll, of: .instance(id), by: "x", since: start, deadline: start)]
+    }
+
+    @Test func `drains, rolls and scales of a node survive their bytes`() {
+        let start = MonotonicInstant(nanoseconds: 5)
+        let steps: [Roll.Step] = [
+            .waiting, .addingExtra(after: 3), .leaving(index: 1), .returning(index: 0, after: 9),
+            .proving(index: 2, until: start), .removingExtra, .holding,
+        ]
+        var node = RememberedNode()
+        node.drains = Self.drains()
+        node.scales = Self.intents().scales
+        node.rolls = steps.map { step in
+            var roll = Roll(
+                service: "a",
+                by: "ada",
+                reason: nil,
+                since: start,
+                indexes: [0, 1],
+                usesExtra: step == .holding
+            )
+            roll.step = step
+            roll.left = [1]
+            roll.failure = step == .holding ? "it crashed" : nil
+            roll.reason = step == .waiting ? "release 7" : nil
+            return roll
+        }
+        #expect(RememberedNode(decoding: node.encoded()) == node)
     }
 
     @Test func `fields of another version are skipped`() {
@@ -182,9 +250,13 @@ struct CodecTests {
                 if !ends.contains(count) { #expect(decoded == nil, "cut at \(count)") }
             }
         }
-        let intent = StopIntent(instance: InstanceID(service: "a", index: 0), by: "b", reason: "c")
-        let intents = StopIntent.encode([intent])
-        for count in 0..<intents.count { #expect(StopIntent.decode(Array(intents[..<count])) == nil) }
+        let intents = Self.intents()
+        let bytes = intents.encoded()
+        for count in 0..<bytes.count {
+            // Cut between two fields it is what another version would have written.
+            let decoded = Intents(decoding: Array(bytes[..<count]))
+            #expect(decoded == nil || decoded?.stops == intents.stops && decoded?.scales == [], "cut at \(count)")
+        }
     }
 
     private static func fieldEnds(_ bytes: [UInt8]) -> Set<Int> {
@@ -209,7 +281,7 @@ struct CodecTests {
                 }
             }
             _ = RememberedNode(decoding: bytes)
-            _ = StopIntent.decode(bytes)
+            _ = Intents(decoding: bytes)
             guard let record = RememberedInstance(decoding: bytes) else { continue }
             understood += 1
             if understood % 50 == 0 { Self.live(with: record) }

@@ -23,7 +23,7 @@ struct StopTests {
         #expect(world.instanceStatus("a/0")?.reason == "by ada: rest")
         #expect(world.record("a/0")?.lastExit?.cause == .operator)
         #expect(world.record("a/0")?.restarts == 0)
-        #expect(world.disk == [StopIntent(instance: World.id("a/0"), by: "ada", reason: "rest")])
+        #expect(world.disk.stops == [StopIntent(instance: World.id("a/0"), by: "ada", reason: "rest")])
     }
 
     @Test func `children get the stop signal, and what is left of the grace period, after the main process`() throws {
@@ -80,7 +80,7 @@ struct StopTests {
         #expect(world.kind("a/0") == .ready)
         #expect(world.shim.starts == 2)
         #expect(world.results[start] == .done)
-        #expect(world.disk.isEmpty)
+        #expect(world.disk.stops.isEmpty)
     }
 
     @Test func `a stop while a restart is going on wins`() throws {

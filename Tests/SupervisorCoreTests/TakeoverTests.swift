@@ -141,13 +141,13 @@ struct TakeoverTests {
 
     @Test func `intents come from the disk where the shim remembers nothing`() throws {
         let intent = StopIntent(instance: World.id("a/1"), by: "ada", reason: "rest")
-        var world = try World.running(service("a", replicas: 2), disk: [intent])
+        var world = try World.running(service("a", replicas: 2), disk: Intents(stops: [intent]))
         #expect(world.kind("a/0") == .ready)
         #expect(world.state(World.id("a/1")) == .stopped(.intent))
         #expect(world.announcements == 1)
         #expect(world.status("a")?.desired == 1)
         try world.ask(start: "a/1")
-        #expect(world.disk.isEmpty)
+        #expect(world.disk.stops.isEmpty)
     }
 
     @Test func `intents that the predecessor could not write to the disk are written`() throws {
@@ -155,15 +155,15 @@ struct TakeoverTests {
         // Remembered and signalled; then it died.
         world.effectsUntilDeath = 2
         try world.ask(stop: "a")
-        #expect(world.disk.map(\.instance) == [World.id("a/0")])
+        #expect(world.disk.stops.map(\.instance) == [World.id("a/0")])
     }
 
     @Test func `what the shim remembers counts more than the disk`() throws {
         var world = try World.running(service("a"))
-        world.disk = [StopIntent(instance: World.id("a/0"), by: "old", reason: nil)]
+        world.disk.stops = [StopIntent(instance: World.id("a/0"), by: "old", reason: nil)]
         try world.daemonDies()
         #expect(world.kind("a/0") == .ready)
-        #expect(world.disk.isEmpty)
+        #expect(world.disk.stops.isEmpty)
     }
 
     // MARK: Another configuration
@@ -186,7 +186,7 @@ struct TakeoverTests {
         try world.end("a/1", .code(0))
         #expect(world.shim.ids == [World.id("a/0")])
         #expect(world.shim.memory.keys.sorted() == [World.id("a/0")])
-        #expect(world.disk.isEmpty)
+        #expect(world.disk.stops.isEmpty)
         // Configured again, it runs again.
         try world.daemonDies(successor: spec)
         try world.settle()
@@ -274,7 +274,7 @@ struct TakeoverTests {
 
     @Test func `a process of which nothing is remembered is left running and counts as ready`() throws {
         var world = try World.running(service("a", .notify), service("b", .oneshot))
-        var adoption = try world.shim.adoption(intents: [])
+        var adoption = try world.shim.adoption(intents: Intents())
         adoption.remembered = Remembered()
         world.machine = FleetMachine(spec: world.spec, now: world.now, seed: 1)
         let effects = world.machine.handle(.shimConnected(adoption), at: world.now)

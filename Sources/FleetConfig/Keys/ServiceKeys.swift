@@ -92,6 +92,7 @@ enum ServiceKeys {
         .key("liveness.action", \.spec.liveness.action, .choice, .live),
         .key("stop.signal", \.spec.stopSignal, .signal, .live),
         .key("stop.grace_period", \.spec.stopGracePeriod, .duration(example: "30s"), .live),
+        .key("rolling.min_ready", \.spec.rolling.minReady, .duration(example: "10s"), .live),
         .key("logs.max_size", \.spec.logs.maxSize, .size(atLeast: 1, example: "64MiB"), .live),
         .key("logs.keep", \.spec.logs.keep, .integer(0...1000, example: 4), .live),
         .key("breaker.mode", \.spec.breaker.mode, .choice, .live),

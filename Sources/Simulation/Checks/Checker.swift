@@ -241,7 +241,9 @@ package struct Checker {
             if !treeGone { tally.count(.childrenLeft) }
         case .shutdownRequested, .shutdownHastened: shuttingDown = true
         case .shimSilenceChanged(let isSilent): if isSilent { tally.count(.shimSilent) }
-        case .started, .treeGone, .timerFired, .commanded: break
+        case .started, .treeGone, .timerFired, .commanded, .probersSeen, .connectionsCounted, .reconfigured,
+            .noticeSkipped:
+            break
         }
     }
 
@@ -304,7 +306,7 @@ package struct Checker {
         case .finishOperation(_, let result): tally.count(result == .done ? .operation : .operationFailed)
         case .finishShutdown: tally.count(.fleetStopped)
         case .signal, .endTree, .release, .startTimer, .cancelTimer, .measurePressure, .saveIntents,
-            .announceFirstStart:
+            .announceFirstStart, .lookAtProbers, .countConnections:
             break
         }
     }

@@ -46,12 +46,14 @@ package struct Digest: Sendable, Equatable {
             add(11 as UInt64)
             add(Int64(node.healthRestarts.count))
             add(node.hold?.since.nanoseconds ?? 0)
-        case .saveIntents(let intents): add(Int64(intents.count) + 12)
+        case .saveIntents(let intents): add(Int64(intents.stops.count + intents.drains.count) + 12)
         case .record(let subject, let kind, let text):
             add(subject ?? "")
             add(kind)
             add(text)
         case .finishOperation(let operation, _): add(operation)
+        case .lookAtProbers: add(16 as UInt64)
+        case .countConnections: add(17 as UInt64)
         case .announceFirstStart: add(14 as UInt64)
         case .finishShutdown: add(15 as UInt64)
         }

@@ -64,6 +64,7 @@ extension Host {
             let detail = UInt32(key.kind.rawValue)
             plan(.probe, after: firstAt.nanoseconds - now, slot: slot, number: watch.number, detail: detail)
         case .unwatch: try prober.obey(effect, at: instant)
+        case .lookAtProbers, .countConnections: break
         case .measurePressure: plan(.pressureMeasured, after: time(0.0001, 0.02), number: epoch)
         case .spawn(let id, let generation):
             guard connected else { throw ShadowViolation("\(id) is started without a shim") }
@@ -98,7 +99,7 @@ extension Host {
 
     // MARK: The disk
 
-    private mutating func save(_ intents: [StopIntent]) {
+    private mutating func save(_ intents: Intents) {
         if now < diskFullUntil {
             // The shell keeps them and tries again; until then the shim alone remembers.
             unsaved = intents
@@ -107,7 +108,7 @@ extension Host {
             plan(.diskHasRoom, after: diskFullUntil - now)
         } else {
             unsaved = nil
-            disk = StopIntent.decode(StopIntent.encode(intents)) ?? []
+            disk = Intents(decoding: intents.encoded()) ?? Intents()
         }
     }
 

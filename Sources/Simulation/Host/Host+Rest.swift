@@ -52,7 +52,7 @@ extension Host {
             if let text = unrest(of: entry, isReady: ready.contains(entry.id)) { return text }
         }
         let intents = checker.entries.count { $0.spec != nil && $0.record?.stopIntent != nil }
-        return disk.count == intents ? "" : "the disk remembers other intents"
+        return disk.stops.count == intents ? "" : "the disk remembers other intents"
     }
 
     private func unrest(of entry: Checker.Entry, isReady: Bool) -> String? {

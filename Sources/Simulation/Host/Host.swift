@@ -50,8 +50,8 @@ package struct Host {
     var allFailUntil: Int64 = 0
     var diskFullUntil: Int64 = 0
     /// What operators asked for, as the disk keeps it, and what it could not keep yet.
-    var disk: [StopIntent] = []
-    var unsaved: [StopIntent]?
+    var disk = Intents()
+    var unsaved: Intents?
     /// The faults are over: everything has to come to rest.
     var isResting = false
     var isConverged = false

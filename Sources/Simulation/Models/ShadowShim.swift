@@ -189,7 +189,7 @@ package struct ShadowShim {
     }
 
     /// Everything it holds, as a daemon that connects is told; what is remembered goes through its bytes.
-    package func adoption(intents: [StopIntent]) throws -> Adoption {
+    package func adoption(intents: Intents) throws -> Adoption {
         var adoption = Adoption()
         for id in ids {
             guard let process = processes[id] else { continue }

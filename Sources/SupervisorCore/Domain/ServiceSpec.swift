@@ -87,6 +87,13 @@ public struct ServiceSpec: Sendable, Equatable {
         public init() {}
     }
 
+    public struct Rolling: Sendable, Equatable {
+        /// How long a new instance must be ready before a rolling restart goes on.
+        public var minReady: Duration = .seconds(10)
+
+        public init() {}
+    }
+
     public struct Logs: Sendable, Equatable {
         /// Bytes after which the file is rotated.
         public var maxSize: UInt64 = 64 << 20
@@ -143,6 +150,7 @@ public struct ServiceSpec: Sendable, Equatable {
     public var liveness = Liveness()
     public var stopSignal: SignalNumber = .terminate
     public var stopGracePeriod: Duration = .seconds(30)
+    public var rolling = Rolling()
     public var logs = Logs()
     public var breaker = Breaker()
 

@@ -37,6 +37,7 @@ public struct InstanceStatus: Sendable, Equatable {
     public var startedAt: MonotonicInstant?
     public var nextStartAt: MonotonicInstant?
     public var inFlight: UInt64?
+    public var inFlightSource: InFlightSource?
     /// What the worker last said of itself (`STATUS=`).
     public var statusText: String?
     public var lastExit: LastExit?
@@ -148,6 +149,10 @@ public struct NodeStatus: Sendable, Equatable {
 /// The whole fleet at one moment.
 public struct FleetStatus: Sendable, Equatable {
     public var node: NodeStatus
+    /// Drains that go on or are done, the node's first; not those that are part of something else.
+    public var drains: [DrainStatus] = []
+    /// Rolling restarts that go on.
+    public var rolls: [RollStatus] = []
     /// In the order of the configuration.
     public var services: [ServiceStatus] = []
 

@@ -57,7 +57,7 @@ extension FleetMachine {
         node.shutdownBy = node.shutdownBy ?? asked
         if node.since.nanoseconds == 0 { node.since = turn.now }
         var intents: [InstanceID: StopIntent] = [:]
-        for intent in adoption.intents { intents[intent.instance] = intent }
+        for intent in adoption.intents.stops { intents[intent.instance] = intent }
         for slot in instances.indices {
             let id = instances[slot].id
             if let memory = adoption.remembered.instances[id] {
@@ -71,7 +71,7 @@ extension FleetMachine {
             turn.act(.remember(id, nil))
         }
         // A predecessor that died before it could write them to the disk has left that to do.
-        intentsMoved = stopIntents != adoption.intents
+        intentsMoved = presentIntents != adoption.intents
     }
 
     private mutating func restore(_ memory: RememberedInstance, in slot: Int, _ turn: inout Turn) {

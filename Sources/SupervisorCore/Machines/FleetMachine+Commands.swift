@@ -57,6 +57,8 @@ extension FleetMachine {
             }
         case .signal(let target, let signal):
             sendSignal(signal, to: target, operation, by: caller, &turn)
+        case .drain, .undrain, .roll, .scale:
+            turn.act(.finishOperation(operation, .refused("it is being built")))
         }
     }
 

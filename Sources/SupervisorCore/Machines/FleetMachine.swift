@@ -121,7 +121,7 @@ public struct FleetMachine: Sendable, Equatable {
         // Before an operator is told that it is done.
         if intentsMoved {
             intentsMoved = false
-            turn.act(.saveIntents(stopIntents))
+            turn.act(.saveIntents(presentIntents))
         }
         settleOperations(&turn)
         concludeShutdown(&turn)
@@ -168,6 +168,7 @@ public struct FleetMachine: Sendable, Equatable {
             timerFired(token, &turn)
         case .commanded(let operation, let command, let caller):
             carryOut(command, as: operation, by: caller, &turn)
+        case .probersSeen, .connectionsCounted, .reconfigured, .noticeSkipped: break
         case .shimSilenceChanged(let isSilent):
             shimSilent = isSilent
             let text = isSilent ? "does not answer: nothing can be started or ended now" : "answers again"
@@ -182,7 +183,13 @@ public struct FleetMachine: Sendable, Equatable {
     }
 
     /// What operators asked for, of instances that are configured.
-    var stopIntents: [StopIntent] { instances.compactMap { $0.service == nil ? nil : $0.memory.stopIntent } }
+    var presentIntents: Intents {
+        var intents = Intents()
+        intents.stops = instances.compactMap { $0.service == nil ? nil : $0.memory.stopIntent }
+        intents.drains = node.drains.filter { $0.purpose == .maintenance }
+        intents.scales = node.scales
+        return intents
+    }
 
     // MARK: Updating one instance
 

@@ -36,6 +36,14 @@ public enum Command: Sendable, Equatable {
     case stop([Target], reason: String?)
     case restart([Target], reason: String?)
     case signal(Target, SignalNumber)
+    /// Take the node, a service or an instance out of service without losing a request.
+    case drain(DrainRequest)
+    /// Put it back; nil: the node.
+    case undrain(Target?, reason: String?)
+    /// Replace the instances of services one after the other.
+    case roll([String], reason: String?)
+    /// Have this many instances of a service.
+    case scale(service: String, replicas: Int, reason: String?)
 }
 
 /// One command, from its acceptance until it is done.
@@ -50,4 +58,6 @@ public enum OperationResult: Sendable, Equatable {
     case unknownTarget(String)
     /// Nothing was changed: it cannot be done in this state.
     case refused(String)
+    /// A drain is done, but its deadline had come: something was killed. The text says what was lost.
+    case deadlineReached(String)
 }

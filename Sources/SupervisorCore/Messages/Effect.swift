@@ -14,12 +14,16 @@ public enum Effect: Sendable, Equatable {
     case unwatch(ProbeKey)
     /// Look how short the host is of its resources; answered by `pressureMeasured`.
     case measurePressure
+    /// Look who asks the health ports and what each was told; answered by `probersSeen`.
+    case lookAtProbers
+    /// Count connections on the ports of these services; answered by `connectionsCounted`.
+    case countConnections([String])
     case cancelTimer(TimerToken)
     /// Have the shim remember the instance, over the daemon's death; nil has it forgotten.
     case remember(InstanceID, RememberedInstance?)
     case rememberNode(RememberedNode)
     /// Keep what operators asked for on disk, over a reboot.
-    case saveIntents([StopIntent])
+    case saveIntents(Intents)
     /// Tell operators: an event for `events` and `why`.
     case record(subject: String?, kind: String, text: String)
     case finishOperation(OperationID, OperationResult)

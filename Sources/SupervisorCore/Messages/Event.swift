@@ -23,6 +23,15 @@ public enum Event: Sendable, Equatable {
     /// What we measured of late is not to be trusted (rule I9).
     case disturbed(Disturbance)
     case commanded(OperationID, Command, by: String)
+    /// Who asks the health ports, in order of their first request; answers `Effect.lookAtProbers`.
+    case probersSeen([ProberSighting])
+    /// Answers `Effect.countConnections`; nil where the kernel does not tell.
+    case connectionsCounted([TrafficFigure]?)
+    /// The configuration was read again, and is in force. `restarting`: services whose running instances see what
+    /// changed only when they are started again, and what that is.
+    case reconfigured(OperationID, FleetSpec, restarting: [String: String], by: String)
+    /// SIGINT during a stop: load balancers are not waited for any longer.
+    case noticeSkipped(by: String)
     /// The shim has not answered for a while, or answers again: nothing can be started or ended meanwhile.
     case shimSilenceChanged(isSilent: Bool)
     /// An orderly stop was asked for: SIGTERM, SIGINT, `systemctl stop`.
@@ -68,7 +77,7 @@ public struct Adoption: Sendable, Equatable {
     /// What an earlier daemon had the shim remember.
     public var remembered = Remembered()
     /// What operators asked for, from the disk: counts where the shim remembers nothing.
-    public var intents: [StopIntent] = []
+    public var intents = Intents()
     /// Processes of a former shim that were ended before this one began.
     public var remainsEnded = 0
 

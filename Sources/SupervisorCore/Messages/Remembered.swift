@@ -24,6 +24,12 @@ public struct RememberedNode: Sendable, Equatable {
     public var healthRestarts: [HealthRestart] = []
     /// Restarts for health stand still (rule I5); nil when they do not.
     public var hold: CorrelatedHold?
+    /// Drains that go on, or are done and not taken back.
+    public var drains: [Drain] = []
+    /// Rolling restarts that go on.
+    public var rolls: [Roll] = []
+    /// Services with another number of instances than the configuration says.
+    public var scales: [ScaleIntent] = []
 
     public init() {}
 }

@@ -1,14 +1,14 @@
 // The bytes of what is remembered: tag, length, value, for each field. Tags are never reused; see `Remembered`.
 
 extension WireWriter {
-    fileprivate mutating func field(_ tag: UInt8, _ body: (inout WireWriter) -> Void) {
+    mutating func field(_ tag: UInt8, _ body: (inout WireWriter) -> Void) {
         write(tag)
         framed(body)
     }
 
-    fileprivate mutating func write(_ instant: MonotonicInstant) { write(instant.nanoseconds) }
+    mutating func write(_ instant: MonotonicInstant) { write(instant.nanoseconds) }
 
-    fileprivate mutating func write(_ value: String?) {
+    mutating func write(_ value: String?) {
         write(value != nil)
         if let value { write(value) }
     }
@@ -16,7 +16,7 @@ extension WireWriter {
 
 extension WireReader {
     /// Calls `body` for each field; one that it does not know it leaves alone. False when the bytes are damaged.
-    fileprivate mutating func fields(_ body: (UInt8, inout WireReader) -> Void) -> Bool {
+    mutating func fields(_ body: (UInt8, inout WireReader) -> Void) -> Bool {
         while remaining > 0 {
             guard let tag = read(UInt8.self), let bytes = readBytes() else { return false }
             var field = WireReader(bytes)
@@ -25,85 +25,19 @@ extension WireReader {
         return true
     }
 
-    fileprivate mutating func readInstant() -> MonotonicInstant? {
+    mutating func readInstant() -> MonotonicInstant? {
         read(Int64.self).map { MonotonicInstant(nanoseconds: $0) }
     }
 
-    fileprivate mutating func readDuration() -> Duration? { read(Int64.self).map { .nanoseconds($0) } }
+    /// A count, or an index from 0.
+    mutating func readIndex() -> Int? { read(Int64.self).flatMap { Int(exactly: $0) }.flatMap { $0 >= 0 ? $0 : nil } }
 
-    fileprivate mutating func readOptionalString() -> String?? {
+    mutating func readDuration() -> Duration? { read(Int64.self).map { .nanoseconds($0) } }
+
+    mutating func readOptionalString() -> String?? {
         guard let present = readBool() else { return nil }
         if !present { return .some(nil) }
         return readString().map { .some($0) }
-    }
-}
-
-extension RememberedNode {
-    /// The record's bytes.
-    public func encoded() -> [UInt8] {
-        var writer = WireWriter()
-        writer.field(1) { $0.write(firstStartFinished) }
-        if let shutdownBy { writer.field(2) { $0.write(shutdownBy) } }
-        writer.field(3) { $0.write(since) }
-        writer.field(4) { writer in
-            writer.write(list: healthRestarts) {
-                $0.write($1.service)
-                $0.write($1.at)
-            }
-        }
-        if let hold { writer.field(5) { hold.write(to: &$0) } }
-        return writer.bytes
-    }
-
-    /// Reads what any version wrote; nil when the bytes are damaged.
-    public init?(decoding bytes: [UInt8]) {
-        self.init()
-        var reader = WireReader(bytes)
-        let whole = reader.fields { tag, field in
-            switch tag {
-            case 1: firstStartFinished = field.readBool() ?? false
-            case 2: shutdownBy = field.readString()
-            case 3: since = field.readInstant() ?? since
-            case 4:
-                healthRestarts =
-                    field.readList { reader in
-                        guard let service = reader.readString(), let at = reader.readInstant() else { return nil }
-                        return HealthRestart(service: service, at: at)
-                    } ?? []
-            case 5: hold = CorrelatedHold(from: &field)
-            default: break
-            }
-        }
-        if !whole { return nil }
-    }
-}
-
-extension StopIntent {
-    fileprivate func write(to writer: inout WireWriter) {
-        writer.write(instance.service)
-        writer.write(Int64(instance.index))
-        writer.write(by)
-        writer.write(reason)
-    }
-
-    fileprivate init?(from reader: inout WireReader) {
-        guard let service = reader.readString(), let index = reader.read(Int64.self), let by = reader.readString(),
-            let reason = reader.readOptionalString(), let index = Int(exactly: index)
-        else { return nil }
-        self.init(instance: InstanceID(service: service, index: index), by: by, reason: reason)
-    }
-
-    /// The bytes of the intents as they are kept on disk.
-    public static func encode(_ intents: [StopIntent]) -> [UInt8] {
-        var writer = WireWriter()
-        writer.write(list: intents) { $1.write(to: &$0) }
-        return writer.bytes
-    }
-
-    /// Reads the intents from the disk; nil when the bytes are damaged.
-    public static func decode(_ bytes: [UInt8]) -> [StopIntent]? {
-        var reader = WireReader(bytes)
-        return reader.readList { StopIntent(from: &$0) }
     }
 }
 
@@ -218,38 +152,6 @@ extension FlapDamper {
         let penalty = Double(bitPattern: bits)
         guard penalty.isFinite, penalty >= 0 else { return nil }
         self.init(penalty: penalty, updatedAt: updatedAt, isHeld: isHeld)
-    }
-}
-
-extension CorrelatedHold {
-    fileprivate func write(to writer: inout WireWriter) {
-        writer.field(1) { $0.write(since) }
-        if let calmSince { writer.field(2) { $0.write(calmSince) } }
-        if let experiment {
-            writer.field(3) {
-                $0.write(experiment.service)
-                $0.write(Int64(experiment.index))
-            }
-        }
-        if let experimentAt { writer.field(4) { $0.write(experimentAt) } }
-    }
-
-    fileprivate init?(from reader: inout WireReader) {
-        self.init(since: MonotonicInstant(nanoseconds: 0))
-        let whole = reader.fields { tag, field in
-            switch tag {
-            case 1: since = field.readInstant() ?? since
-            case 2: calmSince = field.readInstant()
-            case 3:
-                guard let service = field.readString(), let index = field.read(Int64.self),
-                    let index = Int(exactly: index)
-                else { return }
-                experiment = InstanceID(service: service, index: index)
-            case 4: experimentAt = field.readInstant()
-            default: break
-            }
-        }
-        if !whole { return nil }
     }
 }
 

@@ -5,7 +5,8 @@ import Simulation
 // Short forms for scenarios, where instances are written as text.
 extension World {
     /// A fleet of these services, connected, with everything read that there is to read.
-    static func running(_ services: ServiceSpec..., concurrentStarts: Int = 4, disk: [StopIntent] = []) throws -> World
+    static func running(_ services: ServiceSpec..., concurrentStarts: Int = 4, disk: Intents = Intents()) throws
+        -> World
     {
         var world = World(.of(services, concurrentStarts: concurrentStarts))
         world.disk = disk

@@ -20,7 +20,7 @@ struct World {
     /// The daemon has asked for the pressure and has not been answered.
     var pressureAsked = false
     /// What operators asked for, as the disk keeps it.
-    var disk: [StopIntent] = []
+    var disk = Intents()
     var machine: FleetMachine
     /// The daemon and the shim can talk.
     var connected = false
@@ -92,6 +92,7 @@ struct World {
             try shim.obey(effect, at: now)
         case .watch, .unwatch: try prober.obey(effect, at: now)
         case .measurePressure: pressureAsked = true
+        case .lookAtProbers, .countConnections: break
         case .saveIntents(let intents): disk = intents
         case .record(let subject, let kind, let text):
             if notes.count > 100 { notes.removeFirst(50) }
@@ -102,7 +103,7 @@ struct World {
             }
             openOperations.remove(at: index)
             results[operation] = result
-            if result == .done, machine.stopIntents != disk {
+            if result == .done, machine.presentIntents != disk {
                 throw ShadowViolation("an operation is reported as done before its intents are on disk")
             }
         case .announceFirstStart:

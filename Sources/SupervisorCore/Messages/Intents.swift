@@ -1,0 +1,33 @@
+/// What operators asked for, as it is kept on disk: it counts after a reboot, when no shim remembers.
+public struct Intents: Sendable, Equatable {
+    /// Instances that stay stopped.
+    public var stops: [StopIntent] = []
+    /// Drains that nobody has taken back. After a reboot nothing runs, so that they are done.
+    public var drains: [Drain] = []
+    /// Services with another number of instances than the configuration says.
+    public var scales: [ScaleIntent] = []
+
+    public init() {}
+
+    public init(stops: [StopIntent]) {
+        self.stops = stops
+    }
+}
+
+/// Who asked for another number of instances than the configuration says, and why.
+public struct ScaleIntent: Sendable, Equatable {
+    public var service: String
+    public var replicas: Int
+    /// What the configuration said then: when that changes, the configuration counts again.
+    public var configured: Int
+    public var by: String
+    public var reason: String?
+
+    public init(service: String, replicas: Int, configured: Int, by: String, reason: String?) {
+        self.service = service
+        self.replicas = replicas
+        self.configured = configured
+        self.by = by
+        self.reason = reason
+    }
+}
