@@ -39,7 +39,7 @@ extension WhyDocument {
             switch suppression.rule {
             case .report: ways.append("a restart for health is not configured: liveness.action, restart.policy")
             case .i8: ways.append("its readiness must stay steady for some minutes")
-            case .i3, .i4, .i5, .i9, .pressure: break
+            case .i3, .i4, .i5, .i9, .pressure, .drain: break
             }
         }
         // A new process would be judged by the same flaps, or not be asked either.

@@ -110,6 +110,7 @@ struct StateTableTests {
 
     private static func fleet(_ situation: Situation) -> FleetSpec {
         var spec = FleetSpec()
+        spec.drain = .withoutNotice
         var first = ServiceSpec(name: "a", command: ["/bin/a"])
         first.kind = .notify
         first.restart.backoffJitter = 0

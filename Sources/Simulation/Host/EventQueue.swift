@@ -13,7 +13,8 @@ struct Happening: Sendable {
         case datagram
         /// A worker is up, gives a heartbeat, ends, or does what it was told; `number` is the generation.
         case workerUp, workerBeats, workerEnds, workerObeys, childrenEnd, treeEnds
-        case fault, operatorActs, daemonBegins, shimConnects, shimSpeaks, pressureMeasured, diskHasRoom
+        case fault, operatorActs, daemonBegins, shimConnects, shimSpeaks, pressureMeasured, diskHasRoom, probersSeen,
+            connectionsCounted
         /// Everything that is published is looked at.
         case look
     }

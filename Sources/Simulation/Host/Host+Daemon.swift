@@ -64,7 +64,8 @@ extension Host {
             let detail = UInt32(key.kind.rawValue)
             plan(.probe, after: firstAt.nanoseconds - now, slot: slot, number: watch.number, detail: detail)
         case .unwatch: try prober.obey(effect, at: instant)
-        case .lookAtProbers, .countConnections: break
+        case .lookAtProbers: plan(.probersSeen, after: time(0.0001, 0.02), number: epoch)
+        case .countConnections: plan(.connectionsCounted, after: time(0.0001, 0.05), number: epoch)
         case .measurePressure: plan(.pressureMeasured, after: time(0.0001, 0.02), number: epoch)
         case .spawn(let id, let generation):
             guard connected else { throw ShadowViolation("\(id) is started without a shim") }

@@ -155,6 +155,8 @@ package struct Host {
             note("the shim answers again")
             try send(.shimSilenceChanged(isSilent: false))
         case .pressureMeasured: try answerPressure(happening.number)
+        case .probersSeen: if happening.number == epoch, daemonLives { try send(.probersSeen([])) }
+        case .connectionsCounted: if happening.number == epoch, daemonLives { try send(.connectionsCounted(nil)) }
         case .diskHasRoom: saveWhatWasNot()
         case .look: try look()
         }

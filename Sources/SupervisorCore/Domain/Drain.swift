@@ -82,6 +82,16 @@ public struct Drain: Sendable, Equatable {
         self.deadline = deadline
         phaseSince = since
     }
+
+    /// What is kept of it on disk: that it was asked for. After a reboot nothing runs, and so it is done.
+    var asIntent: Drain {
+        var intent = self
+        intent.phase = .stopping
+        intent.phaseSince = since
+        intent.deadlineReached = false
+        intent.lost = []
+        return intent
+    }
 }
 
 /// An instance that was killed at the deadline of a drain.

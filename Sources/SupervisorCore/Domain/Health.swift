@@ -14,6 +14,8 @@ public enum SuppressionRule: String, Sendable, CaseIterable {
     case i9 = "I9"
     /// The whole host is short of something.
     case pressure
+    /// It is being drained: its end is near anyway.
+    case drain
 }
 
 /// An action that is not taken, and why.

@@ -30,6 +30,8 @@ public struct Roll: Sendable, Equatable {
     /// How many it is to replace in all.
     public var total: Int
     public var usesExtra: Bool
+    /// The extra instance, once there is one.
+    public var extraIndex: Int?
     public var step: Step = .waiting
     public var stepSince: MonotonicInstant
     /// Why it goes no further; nil while it does.

@@ -37,7 +37,8 @@ extension FleetMachine {
         }
         // Its predecessor may have died before it could say so, and systemd waits for each daemon's own word.
         if first, node.firstStartFinished { turn.act(.announceFirstStart) }
-        if node.shutdownBy != nil { shutDownInstances(&turn) }
+        resumeDrains(&turn)
+        if node.shutdownBy != nil, shutdownHastened { endFleetNow(&turn) }
     }
 
     /// A daemon that takes over shows since when things are as they are, not since when it looks at them.
@@ -53,9 +54,15 @@ extension FleetMachine {
     private mutating func takeMemory(_ adoption: Adoption, _ turn: inout Turn) {
         let asked = node.shutdownBy
         node = adoption.remembered.node
+        if node.since.nanoseconds == 0 {
+            // No shim remembers: after a reboot, the disk does.
+            node.drains = adoption.intents.drains
+            node.scales = adoption.intents.scales
+        }
         // Rule P5: a stop that was asked for before the shim was there counts.
         node.shutdownBy = node.shutdownBy ?? asked
         if node.since.nanoseconds == 0 { node.since = turn.now }
+        takeMembers(adoption, &turn)
         var intents: [InstanceID: StopIntent] = [:]
         for intent in adoption.intents.stops { intents[intent.instance] = intent }
         for slot in instances.indices {
@@ -159,8 +166,10 @@ extension InstanceMachine {
 
     /// Nothing runs, and nothing was to: by what an earlier daemon was configured to, which may have changed.
     mutating func fitConfiguration(_ turn: inout Turn) {
-        if service == nil || shutdown || memory.stopIntent != nil { return }
+        if obstacle != nil { return }
         switch state {
+        // The drain was taken back, and its daemon died before it could start it.
+        case .stopped(.drained): transition(to: .waiting, &turn)
         case .completed where policy.kind != .oneshot: transition(to: .queued, &turn)
         case .failed where policy.restart.policy != .never, .stopped(.finished) where policy.restart.policy == .always:
             transition(to: .waiting, &turn)
@@ -169,7 +178,7 @@ extension InstanceMachine {
     }
 
     /// What an earlier daemon knew of its readiness, which may have had no probe for it or one that is gone.
-    private mutating func fitReadiness(_ turn: inout Turn) {
+    mutating func fitReadiness(_ turn: inout Turn) {
         guard state == .ready || state == .running, let run = memory.run else { return }
         if policy.readiness == nil {
             memory.run?.readiness = nil
@@ -201,7 +210,7 @@ extension InstanceMachine {
             memory.run?.servingAt = record.startedAt
             if policy.readiness != nil { memory.run?.readiness = .passing }
         }
-        if shutdown || memory.stopIntent != nil { requestStop(cause: .operator, &turn) }
+        if obstacle != nil { requestStop(cause: .operator, &turn) }
     }
 
     /// The main process ended, and was dealt with, but some of its tree is left.

@@ -8,12 +8,42 @@ struct Operation: Sendable, Equatable {
         case down
     }
 
+    /// What else is waited for.
+    enum Watch: Sendable, Equatable {
+        /// The drain of this target (nil: the node) is done.
+        case drain(Target?)
+        /// The rolling restart of this service is done.
+        case roll(String)
+        /// The instance in this slot is no service's any more, and nothing of it runs.
+        case gone(Int)
+    }
+
+    struct Wait: Sendable {
+        var goals: [(slot: Int, goal: Goal)] = []
+        var watches: [Watch] = []
+
+        mutating func append(_ other: Wait) {
+            goals += other.goals
+            watches += other.watches
+        }
+    }
+
     var id: OperationID
     var goals: [(slot: Int, goal: Goal)]
+    var watches: [Watch]
     var failures: [String] = []
+    /// What a drain lost at its deadline.
+    var losses: [String] = []
+
+    init(id: OperationID, _ wait: Wait) {
+        self.id = id
+        goals = wait.goals
+        watches = wait.watches
+    }
 
     static func == (left: Operation, right: Operation) -> Bool {
-        left.id == right.id && left.failures == right.failures
+        left.id == right.id && left.failures == right.failures && left.losses == right.losses
+            && left.watches == right.watches
             && left.goals.elementsEqual(right.goals) { $0.slot == $1.slot && $0.goal == $1.goal }
     }
 }
@@ -21,12 +51,8 @@ struct Operation: Sendable, Equatable {
 // What operators ask for.
 extension FleetMachine {
     mutating func carryOut(_ command: Command, as operation: OperationID, by caller: String, _ turn: inout Turn) {
-        if node.shutdownBy != nil {
-            turn.act(.finishOperation(operation, .refused("the fleet is being stopped; nothing else can be asked")))
-            return
-        }
-        if !adopted {
-            turn.act(.finishOperation(operation, .refused("the shim is not there yet; try again in a moment")))
+        if let refusal = refusalOfCommands {
+            turn.act(.finishOperation(operation, .refused(refusal)))
             return
         }
         if operations.count >= CoreLimits.operations {
@@ -37,7 +63,7 @@ extension FleetMachine {
         }
         switch command {
         case .start(let targets, let reason):
-            onTargets(targets, operation, &turn) { machine, slot, turn in
+            onTargets(targets, operation, starts: true, &turn) { machine, slot, turn in
                 machine.note(slot, "start-asked", "start", caller, reason, &turn)
                 return machine.askStart(slot, &turn)
             }
@@ -49,7 +75,7 @@ extension FleetMachine {
                 return .down
             }
         case .restart(let targets, let reason):
-            onTargets(targets, operation, &turn) { machine, slot, turn in
+            onTargets(targets, operation, starts: true, &turn) { machine, slot, turn in
                 machine.note(slot, "restart-asked", "restart", caller, reason, &turn)
                 let generation = machine.instances[slot].generation
                 machine.update(slot: slot, &turn) { $0.wantRestart(&$1) }
@@ -57,8 +83,11 @@ extension FleetMachine {
             }
         case .signal(let target, let signal):
             sendSignal(signal, to: target, operation, by: caller, &turn)
-        case .drain, .undrain, .roll, .scale:
-            turn.act(.finishOperation(operation, .refused("it is being built")))
+        case .drain(let request): drain(request, as: operation, by: caller, &turn)
+        case .undrain(let target, let reason): undrain(target, as: operation, by: caller, reason: reason, &turn)
+        case .roll(let names, let reason): roll(names, as: operation, by: caller, reason: reason, &turn)
+        case .scale(let name, let replicas, let reason):
+            scale(name, to: replicas, as: operation, by: caller, reason: reason, &turn)
         }
     }
 
@@ -89,6 +118,7 @@ extension FleetMachine {
     private mutating func onTargets(
         _ targets: [Target],
         _ operation: OperationID,
+        starts: Bool = false,
         _ turn: inout Turn,
         _ act: (inout FleetMachine, Int, inout Turn) -> Operation.Goal
     ) {
@@ -100,9 +130,16 @@ extension FleetMachine {
             }
             for slot in found where !slots.contains(slot) { slots.append(slot) }
         }
+        if starts, let refusal = slots.compactMap({ refusalOfStart($0) }).first {
+            turn.act(.finishOperation(operation, .refused(refusal)))
+            return
+        }
+        // Whoever acts on it by hand takes it out of a rolling restart's hands.
+        let names = slots.map { instances[$0].id.service }
+        abandonRolls({ names.contains($0) }, "an operator acted on it", &turn)
         var goals: [(slot: Int, goal: Operation.Goal)] = []
-        for slot in slots { goals.append((slot, act(&self, slot, &turn))) }
-        operations.append(Operation(id: operation, goals: goals))
+        for slot in slots where instances[slot].service != nil { goals.append((slot, act(&self, slot, &turn))) }
+        operations.append(Operation(id: operation, Operation.Wait(goals: goals)))
     }
 
     /// The instances that a target names; nil when it names nothing.
@@ -147,22 +184,62 @@ extension FleetMachine {
     mutating func settleOperations(_ turn: inout Turn) {
         if operations.isEmpty { return }
         for index in operations.indices {
-            var open: [(slot: Int, goal: Operation.Goal)] = []
-            for (slot, goal) in operations[index].goals {
-                switch outcome(of: goal, slot) {
-                case .open: open.append((slot, goal))
-                case .reached: break
-                case .missed(let text): operations[index].failures.append(text)
-                }
-            }
-            operations[index].goals = open
-            if open.isEmpty {
-                let failures = operations[index].failures
-                let result: OperationResult = failures.isEmpty ? .done : .failed(failures.joined(separator: "\n"))
-                turn.act(.finishOperation(operations[index].id, result))
+            settleGoals(index)
+            settleWatches(index)
+            guard operations[index].goals.isEmpty, operations[index].watches.isEmpty else { continue }
+            turn.act(.finishOperation(operations[index].id, result(of: operations[index])))
+        }
+        operations.removeAll { $0.goals.isEmpty && $0.watches.isEmpty }
+    }
+
+    private func result(of operation: Operation) -> OperationResult {
+        if !operation.failures.isEmpty { return .failed(operation.failures.joined(separator: "\n")) }
+        return operation.losses.isEmpty ? .done : .deadlineReached(operation.losses.joined(separator: "\n"))
+    }
+
+    private mutating func settleGoals(_ index: Int) {
+        var open: [(slot: Int, goal: Operation.Goal)] = []
+        for (slot, goal) in operations[index].goals {
+            switch outcome(of: goal, slot) {
+            case .open: open.append((slot, goal))
+            case .reached: break
+            case .missed(let text): operations[index].failures.append(text)
             }
         }
-        operations.removeAll { $0.goals.isEmpty }
+        operations[index].goals = open
+    }
+
+    private mutating func settleWatches(_ index: Int) {
+        var open: [Operation.Watch] = []
+        for watch in operations[index].watches {
+            switch watch {
+            case .roll(let name): if node.shutdownBy == nil, isRolling(name) { open.append(watch) }
+            case .gone(let slot):
+                if instances[slot].service != nil || instances[slot].state.hasProcess { open.append(watch) }
+            case .drain(let target):
+                guard let drain = drainIndex(.maintenance, target).map({ node.drains[$0] }) else {
+                    operations[index].failures.append("the drain was taken back by eiderctl undrain")
+                    continue
+                }
+                if drain.phase != .drained {
+                    open.append(watch)
+                } else if drain.deadlineReached {
+                    let lost = drain.lost.map(\.inWords).joined(separator: ", ")
+                    operations[index].losses.append("the deadline was reached; killed: \(lost)")
+                }
+            }
+        }
+        operations[index].watches = open
+    }
+
+    private func isRolling(_ name: String) -> Bool { node.rolls.contains { $0.service == name && $0.failure == nil } }
+
+    /// A rolling restart is over; the text says why, where it came to nothing.
+    mutating func settle(rollOf name: String, _ failure: String?, _ turn: inout Turn) {
+        for index in operations.indices where operations[index].watches.contains(.roll(name)) {
+            operations[index].watches.removeAll { $0 == .roll(name) }
+            if let failure { operations[index].failures.append(failure) }
+        }
     }
 
     private enum GoalOutcome {
@@ -189,6 +266,7 @@ extension FleetMachine {
             return isOverdue ? .missed("\(instance.id) \(notReady(instance)); see: eiderctl why \(instance.id)") : .open
         case (.up(let old), .ready), (.up(let old), .completed):
             return instance.generation > old ? .reached : .open
+        case (.up, .stopped(.drained)): return .missed("\(instance.id) was drained meanwhile")
         case (.up, .failed), (.up, .stopped(.finished)):
             return .missed("\(instance.id) \(lastEnd(instance)); see: eiderctl why \(instance.id)")
         case (.up(let old), .backoff) where instance.generation > old:

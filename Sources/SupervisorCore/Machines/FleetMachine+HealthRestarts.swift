@@ -100,6 +100,7 @@ extension FleetMachine {
         _ slot: Int,
         _ now: MonotonicInstant
     ) -> (SuppressionRule, String)? {
+        if instances[slot].isLeaving { return (.drain, "it is being drained") }
         let policy = instances[slot].policy
         if policy.livenessAction == .report { return (.report, "liveness.action is report") }
         if policy.restart.policy == .never { return (.report, "restart.policy is never: it would not come back") }

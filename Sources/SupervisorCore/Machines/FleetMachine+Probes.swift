@@ -118,10 +118,9 @@ extension FleetMachine {
 
     // MARK: The node's timer
 
-    /// The next moment at which a freeze or a hold may be over.
-    private var nodeDue: MonotonicInstant? {
-        guard let frozen = freeze?.until else { return node.hold?.endsAt }
-        return min(frozen, node.hold?.endsAt ?? frozen)
+    /// The next moment at which a freeze or a hold may be over, or a drain or a rolling restart has to be looked at.
+    func nodeDue(_ now: MonotonicInstant) -> MonotonicInstant? {
+        [freeze?.until, node.hold?.endsAt, drainDue(now), rollDue(now)].compactMap { $0 }.min()
     }
 
     mutating func nodeTimerFired(_ turn: inout Turn) {
@@ -133,10 +132,11 @@ extension FleetMachine {
             }
         }
         if let end = node.hold?.endsAt, turn.now >= end { endHold(&turn) }
+        if let due = lookDue, turn.now >= due { look(&turn) }
     }
 
     mutating func fitNodeTimer(_ turn: inout Turn) {
-        guard let wanted = nodeDue else {
+        guard let wanted = nodeDue(turn.now) else {
             if let timer = nodeTimer { turn.act(.cancelTimer(timer.token)) }
             nodeTimer = nil
             return

@@ -13,6 +13,8 @@ extension FleetMachine {
         let services = services.indices.map { status(ofService: $0, at: now) }
         var fleet = FleetStatus(node: nodeStatus(at: now))
         fleet.services = services
+        fleet.drains = drainStatuses(at: now)
+        fleet.rolls = rollStatuses()
         return fleet
     }
 
@@ -35,7 +37,7 @@ extension FleetMachine {
         status.critical = service.critical
         status.instances = all
         status.ready = all.count { $0.ready }
-        status.desired = service.slots.count { instances[$0].memory.stopIntent == nil }
+        status.desired = service.slots.count { isWanted($0) }
         status.routable = status.ready > 0
         for slot in service.slots {
             for cause in ExitCause.allCases {
@@ -58,14 +60,20 @@ extension FleetMachine {
         _ all: [InstanceStatus],
         ready: Int
     ) -> (PublicState, String?) {
-        let wanted = services[index].slots.filter { instances[$0].memory.stopIntent == nil }
+        let wanted = services[index].slots.filter { isWanted($0) }
         if node.shutdownBy != nil {
             let left = all.contains { $0.state != .stopped }
             return left ? (.draining, "the fleet is being stopped") : (.stopped, "the fleet is stopped")
         }
+        if wanted.isEmpty, services[index].isRemoved || all.contains(where: { $0.state == .draining }) {
+            return (.draining, services[index].isRemoved ? "the configuration names it no more" : "it is scaled to 0")
+        }
         if wanted.isEmpty {
             let reason = all.isEmpty ? "no instance is asked for" : all.compactMap(\.intentReason).first
             return (.stopped, reason)
+        }
+        if let drain = drain(ofService: index, wanted) {
+            return (drain.phase == .drained ? .drained : .draining, drain.inWords)
         }
         if wanted.allSatisfy({ instances[$0].state == .stopped(.finished) }) { return (.stopped, "it has finished") }
         let problem = all.first { !$0.ready && $0.intentReason == nil }
@@ -81,6 +89,19 @@ extension FleetMachine {
             return (.degraded, "\(late.id): \(late.reason ?? "degraded")")
         }
         return (.healthy, nil)
+    }
+
+    /// The drain that takes the service out: of all its instances that are wanted.
+    private func drain(ofService index: Int, _ wanted: [Int]) -> Drain? {
+        let whole = node.drains.first { drain in
+            drain.purpose == .maintenance && (drain.target == nil || drain.target == .service(services[index].name))
+        }
+        if let whole { return whole }
+        let drains = wanted.compactMap { slot in
+            node.drains.first { $0.purpose == .maintenance && $0.target == .instance(instances[slot].id) }
+        }
+        guard !drains.isEmpty, drains.count == wanted.count else { return nil }
+        return drains.min { $0.phase < $1.phase }
     }
 
     private static func isComing(_ instance: InstanceMachine) -> Bool {
@@ -100,7 +121,7 @@ extension FleetMachine {
         }
         var status = NodeStatus(name: nodeName, state: state, since: node.since)
         status.reason = reason
-        status.intent = node.shutdownBy == nil ? .run : .stop
+        status.intent = node.shutdownBy != nil ? .stop : drainIndex(.maintenance, nil) == nil ? .run : .drain
         status.firstStartFinished = node.firstStartFinished
         status.ready = state == .healthy || state == .degraded
         if let freeze {
@@ -116,13 +137,18 @@ extension FleetMachine {
         if let by = node.shutdownBy {
             return shutdownFinished ? (.stopped, "stopped (\(by))") : (.draining, "the fleet is being stopped (\(by))")
         }
+        if let index = drainIndex(.maintenance, nil) {
+            let drain = node.drains[index]
+            return (drain.phase == .drained ? .drained : .draining, drain.inWords)
+        }
         if !node.firstStartFinished { return (.starting, "the first start is not finished") }
         // Intent and critical services decide; never the AND of everything.
         if let service = services.first(where: { $0.critical && !Self.isServing($0.publicState) }) {
             return (.unhealthy, "critical service \(service.name) is \(service.publicState.rawValue)")
         }
         if shimSilent { return (.degraded, "the shim does not answer: nothing can be started or ended") }
-        let troubled = services.filter { $0.publicState != .healthy && $0.publicState != .stopped }
+        let settled: [PublicState] = [.healthy, .stopped, .drained, .draining]
+        let troubled = services.filter { !settled.contains($0.publicState) }
         if let service = troubled.first {
             let more = troubled.count > 1 ? " and \(troubled.count - 1) more" : ""
             return (.degraded, "\(service.name) is \(service.publicState.rawValue)\(more)")
@@ -140,7 +166,7 @@ extension FleetMachine {
         let (state, reason) = publicState(of: instance, service: service, now)
         var status = InstanceStatus(id: instance.id, state: state, since: memory.since, generation: memory.generation)
         status.reason = reason
-        status.ready = isGivenWork(slot, now)
+        status.ready = isGivenWork(slot, now) && !instance.isLeaving
         status.startedOnce = memory.startedOnce
         status.live =
             memory.run?.pid != nil && memory.run?.heartbeatLate != true && memory.run?.livenessFailing != true
@@ -152,7 +178,9 @@ extension FleetMachine {
         status.restarts = memory.restarts
         status.crashesInARow = memory.crashes
         status.startedAt = memory.run?.pid == nil ? nil : memory.run?.startedAt
-        status.inFlight = memory.run?.inFlight
+        let inFlight = inFlight(slot)
+        status.inFlight = inFlight?.count
+        status.inFlightSource = inFlight?.source
         status.statusText = memory.run?.statusText
         status.lastExit = memory.lastExit
         if case .backoff(let until) = memory.state { status.nextStartAt = until }
@@ -162,13 +190,15 @@ extension FleetMachine {
         return status
     }
 
-    private func publicState(
+    func publicState(
         of instance: InstanceMachine,
         service: Int,
         _ now: MonotonicInstant
     ) -> (PublicState, String?) {
         let memory = instance.memory
+        if let state = stateOfLeaving(instance) { return state }
         switch memory.state {
+        case .stopped(.drained): return (.drained, nil)
         case .stopped(.intent):
             return (.stopped, memory.stopIntent.map { "by \($0.by)" + ($0.reason.map { ": \($0)" } ?? "") })
         case .stopped(.finished): return (.stopped, "it has finished, and its restart policy leaves it so")
@@ -184,6 +214,16 @@ extension FleetMachine {
         case .backoff: return (.backoff, instance.memory.lastExit?.inWords ?? "it crashed")
         case .completed: return (.healthy, "it has completed")
         case .failed: return (.failed, instance.memory.lastExit?.inWords)
+        }
+    }
+
+    /// Under a drain: what serves still does, and what has ended stays so.
+    private func stateOfLeaving(_ instance: InstanceMachine) -> (PublicState, String?)? {
+        guard instance.isLeaving, let slot = slotOf[instance.id], let drain = drain(covering: slot) else { return nil }
+        switch instance.state {
+        case .starting, .ready, .running: return (.draining, drain.inWords)
+        case .stopped(.drained): return (.drained, drain.inWords)
+        case .stopped, .waiting, .queued, .stopping, .backoff, .completed, .failed: return nil
         }
     }
 
@@ -219,6 +259,18 @@ extension FleetMachine {
         }
         if stop.mainGone { return "ends what is left of its tree" }
         return stop.graceEnds == nil ? "is being killed" : "was asked to end (\(stop.cause.rawValue))"
+    }
+}
+
+extension Drain {
+    /// Who drains it, and why, in one clause.
+    var inWords: String {
+        switch purpose {
+        case .maintenance: "drained by \(by)" + (reason.map { ": \($0)" } ?? "")
+        case .shutdown: "the fleet is being stopped"
+        case .roll: "is being replaced"
+        case .removal: "nobody asks for it any more"
+        }
     }
 }
 

@@ -9,8 +9,21 @@ public struct FleetMachine: Sendable, Equatable {
         /// Indexes of the services it waits for.
         var after: [Int]
         var critical: Bool
-        /// Its instances, by index.
+        /// Its instances, by index: those that are wanted, those that are on their way out, and an extra one.
         var slots: [Int]
+        /// How many are wanted, and how many the configuration says.
+        var replicas: Int
+        var configuredReplicas: Int
+        /// nil where its instances have no ports.
+        var portBase: Int?
+        /// Its instances share sockets that are passed to them.
+        var hasSockets = false
+        var minReady: Duration
+        var policy: InstancePolicy
+        /// The configuration names it no more: it goes once it is drained.
+        var isRemoved = false
+        /// Connections to its passed sockets, while it is leaving.
+        var traffic = TrafficView()
         /// An `after` on it is satisfied.
         var satisfied = false
         var publicState: PublicState = .starting
@@ -21,7 +34,8 @@ public struct FleetMachine: Sendable, Equatable {
     }
 
     let nodeName: String
-    let concurrentStarts: Int
+    var concurrentStarts: Int
+    var drainSpec: DrainSpec
     var services: [Service] = []
     /// Every instance, of every service in order, then those that no service asks for any more.
     var instances: [InstanceMachine] = []
@@ -41,7 +55,7 @@ public struct FleetMachine: Sendable, Equatable {
     /// nil while states may change (rule I9).
     var freeze: Freeze?
     /// What the slowest check of the fleet needs to call a worker failed.
-    let observationWindow: Duration
+    var observationWindow: Duration
     var nodeTimer: InstanceMachine.Timer?
     var nodeTimerNumber: UInt64 = 0
     var node = RememberedNode()
@@ -51,6 +65,20 @@ public struct FleetMachine: Sendable, Equatable {
     var shimSilent = false
     var adopted = false
     var operations: [Operation] = []
+    /// Who asks the health ports, and since when that is known.
+    var sightings: [ProberSighting] = []
+    var sightedAt: MonotonicInstant?
+    /// The kernel tells of connections.
+    var seesConnections = false
+    /// When the shell was last asked to look, and to count where it has not answered yet.
+    var lookedAt: MonotonicInstant
+    /// A drain has come to where it waits for what is seen.
+    var lookIsWanted = false
+    var countAskedAt: MonotonicInstant?
+    /// What users see of drains and rolling restarts may have changed.
+    var drainsMoved = true
+    /// Grows when services come or go, so that their indexes mean others.
+    public internal(set) var structure: UInt64 = 0
     var generator: SeededGenerator
     /// Services whose public state may have changed since `takeChangedServices`.
     var dirty: [Bool] = []
@@ -85,29 +113,46 @@ public struct FleetMachine: Sendable, Equatable {
     public init(spec: FleetSpec, now: MonotonicInstant, seed: UInt64) {
         nodeName = spec.node.name
         concurrentStarts = max(1, spec.limits.concurrentStarts)
+        drainSpec = spec.drain
         generator = SeededGenerator(seed: seed)
-        let windows = spec.services.compactMap { InstancePolicy($0).observationWindow }
-        let window = windows.max() ?? HealthLimits.windowMost
-        observationWindow = min(max(window, HealthLimits.windowLeast), HealthLimits.windowMost)
+        observationWindow = Self.observationWindow(spec)
+        lookedAt = now
         node.since = now
-        var indexOf: [String: Int] = [:]
-        for (index, service) in spec.services.enumerated() { indexOf[service.name] = index }
-        for service in spec.services {
-            let policy = InstancePolicy(service)
-            var slots: [Int] = []
-            for id in service.instanceIDs {
-                slotOf[id] = instances.count
-                slots.append(instances.count)
-                instances.append(InstanceMachine(id: id, service: services.count, policy: policy, now: now))
-            }
-            let after = service.after.compactMap { indexOf[$0] }
-            services.append(
-                Service(name: service.name, after: after, critical: service.critical, slots: slots, since: now)
-            )
+        services = Self.services(of: spec, now)
+        for index in services.indices {
+            for member in 0..<services[index].replicas { addMember(member, to: index, now) }
         }
         waitingCount = instances.count
         dirty = Array(repeating: true, count: services.count)
         dirtyList = Array(services.indices)
+    }
+
+    static func observationWindow(_ spec: FleetSpec) -> Duration {
+        let windows = spec.services.compactMap { InstancePolicy($0).observationWindow }
+        let window = windows.max() ?? HealthLimits.windowMost
+        return min(max(window, HealthLimits.windowLeast), HealthLimits.windowMost)
+    }
+
+    /// The services of a configuration, without instances yet.
+    static func services(of spec: FleetSpec, _ now: MonotonicInstant) -> [Service] {
+        var indexOf: [String: Int] = [:]
+        for (index, service) in spec.services.enumerated() { indexOf[service.name] = index }
+        return spec.services.map { service in
+            var made = Service(
+                name: service.name,
+                after: service.after.compactMap { indexOf[$0] },
+                critical: service.critical,
+                slots: [],
+                replicas: max(0, service.replicas),
+                configuredReplicas: max(0, service.replicas),
+                minReady: service.rolling.minReady,
+                policy: InstancePolicy(service),
+                since: now
+            )
+            made.portBase = service.portBase
+            made.hasSockets = !service.sockets.isEmpty
+            return made
+        }
     }
 
     // MARK: The door
@@ -116,6 +161,10 @@ public struct FleetMachine: Sendable, Equatable {
     public mutating func handle(_ event: Event, at now: MonotonicInstant) -> [Effect] {
         var turn = Turn(now: now, generator: generator)
         apply(event, &turn)
+        progressRolls(&turn)
+        progressDrains(&turn)
+        // What a drain has finished lets a rolling restart go on.
+        progressRolls(&turn)
         schedule(&turn)
         concludeFirstStart(&turn)
         // Before an operator is told that it is done.
@@ -159,7 +208,11 @@ public struct FleetMachine: Sendable, Equatable {
         case .treeRemained(let id, let generation, let count, let example):
             update(id, generation, &turn) { $0.treeRemained(count: count, example: example, &$1) }
         case .notified(let id, let generation, let message):
+            let before = slotOf[id].flatMap { inFlight($0)?.count }
             update(id, generation, &turn) { $0.notified(message, &$1) }
+            if let before, let after = message.inFlight, let slot = slotOf[id] {
+                countRise(slot, from: before, to: after)
+            }
             if message.watchdog == .trigger { watchdogTriggered(id, generation, &turn) }
         case .probed(let key, let outcome): probed(key, outcome, &turn)
         case .pressureMeasured(let reading): pressureMeasured(reading, &turn)
@@ -168,7 +221,13 @@ public struct FleetMachine: Sendable, Equatable {
             timerFired(token, &turn)
         case .commanded(let operation, let command, let caller):
             carryOut(command, as: operation, by: caller, &turn)
-        case .probersSeen, .connectionsCounted, .reconfigured, .noticeSkipped: break
+        case .probersSeen(let sightings): probersSeen(sightings, &turn)
+        case .connectionsCounted(let figures): connectionsCounted(figures, &turn)
+        case .reconfigured(let operation, let spec, let restarting, let by):
+            reconfigure(spec, restarting, as: operation, by: by, &turn)
+        case .noticeSkipped(let by):
+            beginShutdown(by: by, &turn)
+            skipNotice(&turn)
         case .shimSilenceChanged(let isSilent):
             shimSilent = isSilent
             let text = isSilent ? "does not answer: nothing can be started or ended now" : "answers again"
@@ -178,7 +237,7 @@ public struct FleetMachine: Sendable, Equatable {
         case .shutdownHastened:
             beginShutdown(by: "SIGQUIT", &turn)
             shutdownHastened = true
-            if adopted { shutDownInstances(&turn) }
+            if adopted { endFleetNow(&turn) }
         }
     }
 
@@ -186,7 +245,7 @@ public struct FleetMachine: Sendable, Equatable {
     var presentIntents: Intents {
         var intents = Intents()
         intents.stops = instances.compactMap { $0.service == nil ? nil : $0.memory.stopIntent }
-        intents.drains = node.drains.filter { $0.purpose == .maintenance }
+        intents.drains = node.drains.filter { $0.purpose == .maintenance }.map(\.asIntent)
         intents.scales = node.scales
         return intents
     }
@@ -306,14 +365,7 @@ public struct FleetMachine: Sendable, Equatable {
         turn.note(nil, "shutdown", "the fleet is being stopped (\(by))")
         markAllDirty()
         // Before the shim is there, nothing is known of the instances: `adopt` stops them.
-        if adopted { shutDownInstances(&turn) }
-    }
-
-    mutating func shutDownInstances(_ turn: inout Turn) {
-        for slot in instances.indices {
-            update(slot: slot, &turn) { $0.beginShutdown(&$1) }
-            if shutdownHastened { update(slot: slot, &turn) { $0.endNow(&$1) } }
-        }
+        if adopted { beginShutdownDrain(&turn) }
     }
 
     private mutating func concludeShutdown(_ turn: inout Turn) {

@@ -8,6 +8,8 @@ extension InstanceMachine {
         guard service != nil, memory.run?.pid != nil else { return [] }
         switch state {
         case .starting: return policy.startup == nil ? [] : [.startup]
+        // What a drain covers is not judged any more; what our own probes would do to the count of connections, either.
+        case .ready where isLeaving: return []
         case .ready:
             // Whether it lives is asked once it has been ready: before, its start is what is judged (rule I4).
             let kinds: [ProbeKind] = memory.run?.servingAt == nil ? [.readiness] : [.readiness, .liveness]

@@ -24,26 +24,77 @@ extension InstanceMachine {
         }
     }
 
+    /// How long an instance that is told to end may take.
+    enum Patience {
+        /// Its grace period.
+        case grace
+        /// Its grace period, and not beyond this.
+        case graceUntil(MonotonicInstant)
+        /// Until then, whatever its grace period is: an operator's drain says how long it waits.
+        case until(MonotonicInstant)
+    }
+
     /// The fleet is being stopped.
-    mutating func beginShutdown(_ turn: inout Turn) {
+    mutating func beginShutdown(_ patience: Patience, _ turn: inout Turn) {
         shutdown = true
         if state.hasProcess {
-            requestStop(cause: .operator, &turn)
+            requestStop(cause: .operator, within: patience, &turn)
         } else if state != .stopped(.intent) {
             transition(to: .stopped(.shutdown), &turn)
         }
     }
 
-    /// Asks the main process to end, and starts the grace period. A stop that is going on keeps its deadline.
-    mutating func requestStop(cause: ExitCause, signal: SignalNumber? = nil, _ turn: inout Turn) {
+    /// A drain has come to the point where it has to end. What runs and what would be started is held; what is at
+    /// rest already stays as it is.
+    mutating func leave(_ patience: Patience, _ turn: inout Turn) {
+        memory.isDrained = true
+        memory.firstAttemptOver = true
+        switch state {
+        case .starting, .ready, .running, .stopping: requestStop(cause: .operator, within: patience, &turn)
+        case .waiting, .queued, .backoff: transition(to: .stopped(.drained), &turn)
+        case .stopped, .completed, .failed: break
+        }
+    }
+
+    /// The drain was taken back. What is ending must end first (rule P1); then it is started.
+    mutating func comeBack(_ turn: inout Turn) {
+        if !memory.isDrained { return }
+        memory.isDrained = false
+        memory.crashes = 0
+        switch state {
+        case .stopped(.drained): transition(to: .waiting, &turn)
+        case .stopped, .waiting, .queued, .starting, .ready, .running, .stopping, .backoff, .completed, .failed: break
+        }
+    }
+
+    /// Asks the main process to end, and starts the time it has for that. A stop that is going on keeps its deadline,
+    /// or gets an earlier one.
+    mutating func requestStop(
+        cause: ExitCause,
+        within patience: Patience = .grace,
+        signal: SignalNumber? = nil,
+        _ turn: inout Turn
+    ) {
+        let grace = turn.now.advanced(by: policy.stopGracePeriod)
         if case .stopping(var stop) = state {
             // An operator's wish is why it does not come back; how it ends has been decided already.
             if cause == .operator { stop.cause = .operator }
+            switch patience {
+            case .grace: break
+            case .graceUntil(let latest), .until(let latest):
+                stop.latest = min(stop.latest ?? latest, latest)
+                stop.graceEnds = stop.graceEnds.map { min($0, latest) }
+            }
             memory.state = .stopping(stop)
             return
         }
-        let graceEnds = turn.now.advanced(by: policy.stopGracePeriod)
-        transition(to: .stopping(InstanceState.Stop(cause: cause, graceEnds: graceEnds)), &turn)
+        var stop = InstanceState.Stop(cause: cause, graceEnds: grace)
+        switch patience {
+        case .grace: break
+        case .graceUntil(let latest): (stop.graceEnds, stop.latest) = (min(grace, latest), latest)
+        case .until(let latest): (stop.graceEnds, stop.latest) = (latest, latest)
+        }
+        transition(to: .stopping(stop), &turn)
         turn.act(.signal(id, generation, signal ?? policy.stopSignal, tree: false))
     }
 
@@ -150,11 +201,9 @@ extension InstanceMachine {
         turn.act(.release(id, generation))
         let readyAt = memory.run?.readyAt
         memory.run = nil
-        if shutdown {
-            transition(to: .stopped(memory.stopIntent == nil ? .shutdown : .intent), &turn)
-        } else if memory.stopIntent != nil || service == nil {
-            transition(to: .stopped(.intent), &turn)
-            turn.note(id, "stopped", "\(id) is stopped")
+        if let obstacle {
+            transition(to: .stopped(obstacle), &turn)
+            if obstacle != .shutdown { turn.note(id, "stopped", "\(id) is stopped") }
         } else if cause == .operator {
             transition(to: .queued, &turn)
         } else {
@@ -223,8 +272,8 @@ extension InstanceMachine {
             )
         }
         memory.run = nil
-        if shutdown || memory.stopIntent != nil || service == nil {
-            transition(to: .stopped(shutdown && memory.stopIntent == nil ? .shutdown : .intent), &turn)
+        if let obstacle {
+            transition(to: .stopped(obstacle), &turn)
         } else {
             // Not its own fault: no crash is counted, and it starts at once.
             transition(to: .queued, &turn)

@@ -5,12 +5,16 @@
 struct InstanceMachine: Sendable, Equatable {
     let id: InstanceID
     /// Index of its service; nil when no service asks for it any more.
-    let service: Int?
+    var service: Int?
     var policy: InstancePolicy
     /// What outlives the daemon: all there is, but for what follows.
     var memory: RememberedInstance
     /// The fleet is being stopped: nothing is started any more (rule P5).
     var shutdown = false
+    /// A drain covers it: it is not judged any more, since its end is near.
+    var isLeaving = false
+    /// Connections to its port, while it is leaving.
+    var traffic = TrafficView()
     /// When the worker last showed that it lives. A daemon that takes over begins a new period.
     var lastHeartbeat: MonotonicInstant
     /// When a heartbeat that is late was last looked at.
@@ -37,6 +41,13 @@ struct InstanceMachine: Sendable, Equatable {
         self.policy = policy
         memory = RememberedInstance(state: .waiting, since: now)
         lastHeartbeat = now
+    }
+
+    /// What keeps it from running; nil when it is meant to run.
+    var obstacle: InstanceState.StopReason? {
+        if memory.stopIntent != nil || service == nil { return .intent }
+        if shutdown { return .shutdown }
+        return memory.isDrained ? .drained : nil
     }
 
     var state: InstanceState { memory.state }
@@ -195,7 +206,8 @@ struct InstanceMachine: Sendable, Equatable {
             memory.state = .starting(deadline: max(deadline, asked))
         case .stopping(var stop):
             guard let ends = stop.graceEnds else { return }
-            stop.graceEnds = max(ends, min(turn.now.advanced(by: time), limit(policy.stopGracePeriod)))
+            let asked = min(turn.now.advanced(by: time), limit(policy.stopGracePeriod))
+            stop.graceEnds = max(ends, min(asked, stop.latest ?? asked))
             memory.state = .stopping(stop)
         // Nothing is being waited for.
         case .ready, .running, .stopped, .waiting, .queued, .backoff, .completed, .failed: break

@@ -41,6 +41,8 @@ public enum InstanceState: Sendable, Equatable {
         case finished
         /// The fleet is being stopped.
         case shutdown
+        /// A drain took it out of service; it comes back with `undrain`.
+        case drained
     }
 
     /// A stop in progress.
@@ -49,6 +51,8 @@ public enum InstanceState: Sendable, Equatable {
         public var cause: ExitCause
         /// When the grace period ends; nil once the tree is being killed.
         public var graceEnds: MonotonicInstant?
+        /// The worker may not ask for more time than this; nil where no drain sets a bound.
+        public var latest: MonotonicInstant?
         /// The shim was told to send the stop signal: to the main process, then, once that has ended, to the rest of
         /// its tree. It is not told again, since many programs take a second one for a hurry.
         public var signalled = false

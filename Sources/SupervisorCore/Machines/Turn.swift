@@ -16,6 +16,11 @@ struct Turn {
         effects.append(effect)
     }
 
+    /// - Parameter subject: an instance or a service; nil for the node.
+    mutating func tell(_ subject: String?, _ kind: String, _ text: String) {
+        notes.append(.record(subject: subject, kind: kind, text: text))
+    }
+
     mutating func note(_ subject: InstanceID?, _ kind: String, _ text: String) {
         notes.append(.record(subject: subject?.description, kind: kind, text: text))
     }

@@ -65,6 +65,8 @@ public struct RememberedInstance: Sendable, Equatable {
     public var generation: Generation = 0
     /// nil: it is meant to run.
     public var stopIntent: StopIntent?
+    /// A drain has told it to end, and keeps it from being started.
+    public var isDrained = false
     public var run: Run?
     /// Crashes in a row, not yet forgotten by a stable run.
     public var crashes = 0

@@ -207,6 +207,7 @@ extension Roll {
             writer.field(8) { step.write(to: &$0) }
             writer.field(9) { $0.write(stepSince) }
             if let failure { writer.field(10) { $0.write(failure) } }
+            if let extraIndex { writer.field(11) { $0.write(Int64(extraIndex)) } }
         }
     }
 
@@ -227,6 +228,7 @@ extension Roll {
             case 8: step = Step(from: &field) ?? .waiting
             case 9: stepSince = field.readInstant() ?? stepSince
             case 10: failure = field.readString()
+            case 11: extraIndex = field.readIndex()
             default: break
             }
         }

@@ -66,6 +66,7 @@ extension RememberedInstance {
         writer.field(11) { $0.write(firstAttemptOver) }
         if let flaps { writer.field(12) { flaps.write(to: &$0) } }
         if let lastTroubleAt { writer.field(13) { $0.write(lastTroubleAt) } }
+        if isDrained { writer.field(14) { $0.write(true) } }
         return writer.bytes
     }
 
@@ -92,6 +93,7 @@ extension RememberedInstance {
             case 11: firstAttemptOver = field.readBool() ?? false
             case 12: flaps = FlapDamper(from: &field)
             case 13: lastTroubleAt = field.readInstant()
+            case 14: isDrained = field.readBool() ?? false
             default: break
             }
         }
@@ -212,6 +214,7 @@ extension InstanceState.Stop {
             $0.write(remainingExample)
         }
         writer.field(5) { $0.write(signalled) }
+        if let latest { writer.field(6) { $0.write(latest) } }
     }
 
     fileprivate init?(from reader: inout WireReader) {
@@ -225,6 +228,7 @@ extension InstanceState.Stop {
                 remaining = field.read(Int64.self).flatMap { Int(exactly: $0) } ?? 0
                 remainingExample = field.read() ?? 0
             case 5: signalled = field.readBool() ?? false
+            case 6: latest = field.readInstant()
             default: break
             }
         }

@@ -55,4 +55,6 @@ public enum CoreLimits {
     public static let maximumExtension: Duration = .seconds(3600)
     /// Commands that wait for their end at one time.
     public static let operations = 1_024
+    /// Instances of one service.
+    public static let replicas = 10_000
 }

@@ -93,7 +93,14 @@ extension World {
             throw ShadowViolation("the node believes in \(machine.nodeTimer as Any), but \(armed as Any) runs")
         }
         guard machine.adopted else { return }
-        let due = [machine.freeze?.until, machine.node.hold?.endsAt].compactMap { $0 }.min()
+        let due = [
+            machine.freeze?.until, machine.node.hold?.endsAt, machine.drainDue(now), machine.rollDue(now),
+        ].compactMap { $0 }.min()
+        for drain in machine.node.drains where drain.phase <= .stopping {
+            if armed.map({ $0.at > drain.deadline }) ?? true {
+                throw ShadowViolation("P3: \(drain) may pass its deadline unseen: \(armed as Any)")
+            }
+        }
         if !(armed?.at == due) {
             throw ShadowViolation("P3: the node is due at \(due as Any), but \(armed as Any) runs")
         }
@@ -196,6 +203,9 @@ extension World {
         if machine.node.shutdownBy != nil, machine.adopted {
             switch instance.state {
             case .stopping, .stopped: break
+            // What still serves has its notice, and what it has in flight is waited for.
+            case .ready where machine.node.drains.contains(where: { $0.purpose == .shutdown && $0.phase <= .inFlight }):
+                break
             case .waiting, .queued, .starting, .ready, .running, .backoff, .completed, .failed:
                 throw ShadowViolation("P5: \(instance.id) is \(instance.state) while the fleet is being stopped")
             }
@@ -217,6 +227,10 @@ extension World {
         case .stopped(.shutdown):
             if !(machine.node.shutdownBy != nil) {
                 throw ShadowViolation("\(instance.id) is stopped with the fleet, which is not being stopped")
+            }
+        case .stopped(.drained):
+            if !(instance.memory.isDrained && machine.drain(covering: slot) != nil) {
+                throw ShadowViolation("\(instance.id) is drained by nobody")
             }
         case .stopped(.finished), .starting, .ready, .running, .stopping, .backoff, .completed, .failed: break
         }

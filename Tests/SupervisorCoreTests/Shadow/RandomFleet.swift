@@ -6,6 +6,7 @@ extension FleetSpec {
     static func random(_ generator: inout SeededGenerator) -> FleetSpec {
         var spec = FleetSpec()
         spec.limits.concurrentStarts = generator.pick(1...4)
+        spec.drain = .withoutNotice
         let names = ["a", "b", "c", "d", "e", "f"]
         for position in 0..<generator.pick(1...names.count) {
             var service = ServiceSpec(name: names[position], command: ["/bin/x"])

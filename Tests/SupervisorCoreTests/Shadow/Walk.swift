@@ -118,6 +118,7 @@ struct Walk {
     // MARK: Health
 
     private mutating func healthActs() throws {
+        if generator.chance(40), try world.answerLook() { return }
         if generator.chance(40), try world.answerPressure() {
             note("the pressure is answered")
             return
@@ -281,6 +282,7 @@ extension Walk {
             if try world.readDatagram() { continue }
             if try workersBehave() { continue }
             if try world.answerPressure() { continue }
+            if try world.answerLook() { continue }
             let idle = world.timers.armed.allSatisfy { timer in
                 timer.token.purpose == .watchdog || (timer.token.purpose == .flapRelease && !waitsForRelease)
             }
@@ -352,6 +354,7 @@ extension Walk {
                 switch instance.state {
                 case .stopped(.intent): (instance.memory.stopIntent != nil || instance.service == nil) && !alive
                 case .stopped(.shutdown): world.finished && !alive
+                case .stopped(.drained): instance.memory.isDrained && !alive
                 case .stopped(.finished), .failed: instance.policy.restart.policy != .always && !alive
                 case .completed: instance.policy.kind == .oneshot && !alive
                 case .ready: instance.memory.stopIntent == nil && !world.finished && alive && instance.isReady

@@ -126,11 +126,21 @@ extension World {
     }
 }
 
+extension DrainSpec {
+    /// A stop of the fleet does not wait for load balancers; drains have tests of their own.
+    static var withoutNotice: DrainSpec {
+        var drain = DrainSpec()
+        (drain.noticeMinimum, drain.noticeMaximum) = (.zero, .zero)
+        return drain
+    }
+}
+
 extension FleetSpec {
     static func of(_ services: [ServiceSpec], concurrentStarts: Int = 4) -> FleetSpec {
         var spec = FleetSpec()
         spec.services = services
         spec.limits.concurrentStarts = concurrentStarts
+        spec.drain = .withoutNotice
         return spec
     }
 }

@@ -19,6 +19,11 @@ struct World {
     var pressure: PressureReading?
     /// The daemon has asked for the pressure and has not been answered.
     var pressureAsked = false
+    /// Who asks the health ports, and the connections to the workers' ports.
+    var sightings: [ProberSighting] = []
+    var figures: [TrafficFigure]? = []
+    var probersAsked = false
+    var countAsked = false
     /// What operators asked for, as the disk keeps it.
     var disk = Intents()
     var machine: FleetMachine
@@ -92,7 +97,8 @@ struct World {
             try shim.obey(effect, at: now)
         case .watch, .unwatch: try prober.obey(effect, at: now)
         case .measurePressure: pressureAsked = true
-        case .lookAtProbers, .countConnections: break
+        case .lookAtProbers: probersAsked = true
+        case .countConnections: countAsked = true
         case .saveIntents(let intents): disk = intents
         case .record(let subject, let kind, let text):
             if notes.count > 100 { notes.removeFirst(50) }
@@ -132,6 +138,8 @@ struct World {
         timers.removeAll()
         prober.removeAll()
         pressureAsked = false
+        probersAsked = false
+        countAsked = false
         shim.connectionEnds()
         openOperations = []
         announcements = 0
@@ -142,6 +150,7 @@ struct World {
             (now, shim, disk, epoch, coverage) = (old.now, old.shim, old.disk, old.epoch, old.coverage)
             (connected, nextOperation, events) = (old.connected, old.nextOperation, old.events)
             (probesRun, health, pressure) = (old.probesRun, old.health, old.pressure)
+            (sightings, figures) = (old.sightings, old.figures)
         }
         machine = FleetMachine(spec: spec, now: now, seed: seed &+ UInt64(epoch))
         if !connected { return }
@@ -194,6 +203,20 @@ struct World {
         return true
     }
 
+    /// Answers who asks the health ports, and how many connections there are; false when nobody has asked.
+    mutating func answerLook() throws -> Bool {
+        if finished { return false }
+        if probersAsked {
+            probersAsked = false
+            try send(.probersSeen(sightings))
+            return true
+        }
+        guard countAsked else { return false }
+        countAsked = false
+        try send(.connectionsCounted(figures))
+        return true
+    }
+
     /// Runs the probe that is due next, and moves the clock to it; false when there is none.
     mutating func runNextProbe() throws -> Bool {
         guard !finished, let watch = prober.next else { return false }
@@ -211,6 +234,7 @@ struct World {
             if try readReport() { continue }
             if try readDatagram() { continue }
             if try answerPressure() { continue }
+            if try answerLook() { continue }
             return
         }
         throw ShadowViolation("it never settles")

@@ -1,0 +1,27 @@
+/// Named bounds and times of drains and rolling restarts.
+///
+/// Source: research/health-and-drain.md §5.4, and what was measured there (§2.10): a notice that is shorter than what
+/// a load balancer needs to see it costs hundreds of requests that have to be sent again.
+public enum DrainLimits {
+    /// How often probers and connections are looked at while a drain waits for them.
+    public static let lookPeriod: Duration = .milliseconds(250)
+    /// No new connection for this long: nobody sends us any.
+    static let quiet: Duration = .seconds(2)
+    /// Somebody who has not asked for this long is no prober any more.
+    static let lately: Duration = .seconds(120)
+    /// A prober that has been silent for this many of its own periods has stopped.
+    static let silentPeriods = 3
+    /// Answers in a row that tell a load balancer to go elsewhere, where nothing better is known of it.
+    static let answersUntilTold = 3
+    /// The stop signal is sent at least this long before the deadline: time to end in order.
+    static let stopMargin: Duration = .seconds(5)
+    /// How long a count of connections is waited for: what cannot be counted is not waited for.
+    static let countPatience: Duration = .seconds(2)
+    /// Requests in flight that grew this often after the notice: work comes by a way that no health check reaches, such
+    /// as a queue or a connection that is kept; only the stop signal ends that.
+    static let risesUntilFed = 3
+    /// Drains of services and instances at one time.
+    static let drains = 1_024
+    /// The longest deadline.
+    public static let deadlineMost: Duration = .seconds(24 * 3600)
+}
