@@ -110,10 +110,17 @@ public final class StatusBoard: Sendable {
         }
     }
 
-    /// Replaces the node and the services at the given indexes.
-    public func publish(node: NodeStatus, services: [(index: Int, status: ServiceStatus)]) {
+    /// Replaces the node, the services at the given indexes, and drains and rolling restarts where they are given.
+    public func publish(
+        node: NodeStatus,
+        services: [(index: Int, status: ServiceStatus)],
+        drains: [DrainStatus]? = nil,
+        rolls: [RollStatus]? = nil
+    ) {
         notify { state in
             state.snapshot.fleet.node = node
+            if let drains { state.snapshot.fleet.drains = drains }
+            if let rolls { state.snapshot.fleet.rolls = rolls }
             for (index, status) in services where state.snapshot.fleet.services.indices.contains(index) {
                 state.snapshot.fleet.services[index] = status
                 state.changed.insert(index)

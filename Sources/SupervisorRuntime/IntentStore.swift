@@ -32,7 +32,9 @@ struct IntentStore {
             bytes.append(contentsOf: chunk[..<count])
         }
         guard bytes.starts(with: Self.magic) else { return nil }
-        return Intents(decoding: Array(bytes.dropFirst(Self.magic.count)))
+        let stored = Intents(decoding: Array(bytes.dropFirst(Self.magic.count)))
+        // On disk times are of the wall clock: the monotonic one begins anew with each boot. They are for display.
+        return stored?.moved(by: .zero - .nanoseconds(MonotonicClock.wallClockOffset()))
     }
 
     /// Writes the intents. May take as long as the disk takes: not on the supervision thread.
@@ -41,6 +43,7 @@ struct IntentStore {
         let aside = path + ".new"
         let descriptor = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw SystemError(call: "create", errno: errno, path: aside) }
+        let intents = intents.moved(by: .nanoseconds(MonotonicClock.wallClockOffset()))
         let failure = write(Self.magic + intents.encoded(), to: descriptor)
         close(descriptor)
         if failure != 0 {

@@ -145,16 +145,14 @@ extension Supervisor {
     private func signalsArrived(_ descriptor: Int32) {
         while let signal = SignalDescriptor.next(on: descriptor) {
             switch signal {
-            case .terminate, .interrupt: beginShutdown(by: signal.description)
+            case .terminate: beginShutdown(by: signal.description)
+            case .interrupt:
+                sayStopping()
+                receive(.noticeSkipped(by: signal.description))
             case .quit:
                 sayStopping()
                 receive(.shutdownHastened)
-            case .hangup:
-                record(
-                    subject: nil,
-                    kind: "warning",
-                    "SIGHUP is ignored: this version does not reload its configuration while it runs"
-                )
+            case .hangup: reloadBySignal()
             case Signals.child: reapChildren()
             case Signals.user1, Signals.user2:
                 record(

@@ -7,6 +7,9 @@ import SystemdBridge
 /// What systemd, and the heartbeat, were last told.
 struct SystemdState {
     var saidReady = false
+    var saidStopping = false
+    /// When more time for a stop was last asked for.
+    var askedForTimeAt: MonotonicInstant?
     var statusText = ""
     var publishedNode: NodeStatus?
     /// Memory of the start was given back.
@@ -47,9 +50,27 @@ extension Supervisor {
         return "\(node.state.rawValue), \(ready) of \(wanted) instances ready\(reason)"
     }
 
-    /// STOPPING=1: only on a real stop.
+    /// STOPPING=1: only on a real stop. An operator's drain never says so: systemd would take it for one.
     func sayStopping() {
-        Systemd.notify("STOPPING=1")
+        if systemd.saidStopping { return }
+        systemd.saidStopping = true
+        Systemd.notify("STOPPING=1\n" + Self.moreTime)
+        systemd.askedForTimeAt = MonotonicClock.now()
+    }
+
+    /// What systemd is asked for while a stop goes on, and how often.
+    private static let moreTime = "EXTEND_TIMEOUT_USEC=15000000"
+    private static let moreTimePeriod: Duration = .seconds(5)
+
+    /// A stop that is within its deadline gets on, and asks for the time to do so; one that is beyond it, because what
+    /// was killed does not go, does not, and systemd ends it.
+    private func askForTime(_ now: MonotonicInstant) {
+        guard systemd.saidStopping, let asked = systemd.askedForTimeAt, now.since(asked) >= Self.moreTimePeriod,
+            let stop = board.snapshot.fleet.drains.first(where: { $0.drain.purpose == .shutdown })?.drain,
+            now < stop.deadline.advanced(by: Self.moreTimePeriod)
+        else { return }
+        systemd.askedForTimeAt = now
+        Systemd.notify(Self.moreTime)
     }
 
     /// Begins the heartbeat. Each beat is a turn of this loop; the watchdog is fed only when a beat has made the
@@ -66,6 +87,7 @@ extension Supervisor {
         countFigures(loopDelay: now.since(due))
         trimOnce()
         askShim(now)
+        askForTime(now)
         renewSockets()
         if configuration.watchdogInterval != nil, systemd.askedEdgesAt == nil {
             systemd.askedEdgesAt = now
@@ -113,12 +135,12 @@ extension Supervisor {
     }
 
     private func probeFigures() -> [StatusBoard.ProbeFigure] {
-        probedServices.map { index, kind in
-            StatusBoard.ProbeFigure(
-                service: configuration.spec.services[index].name,
-                kind: kind,
-                counts: machine.probeCounts(ofService: index)[kind]
-            )
+        (0..<machine.serviceCount).flatMap { index -> [StatusBoard.ProbeFigure] in
+            let name = machine.serviceName(at: index)
+            guard let service = service(name) else { return [] }
+            return ProbeKind.allCases.filter { service.probe($0) != nil }.map { kind in
+                StatusBoard.ProbeFigure(service: name, kind: kind, counts: machine.probeCounts(ofService: index)[kind])
+            }
         }
     }
 
@@ -126,7 +148,7 @@ extension Supervisor {
         machine.suppressedServices.flatMap { index in
             SuppressionRule.allCases.compactMap { rule in
                 let count = machine.suppressions(ofService: index, rule)
-                let name = configuration.spec.services[index].name
+                let name = machine.serviceName(at: index)
                 return count == 0 ? nil : StatusBoard.SuppressionFigure(service: name, rule: rule, count: count)
             }
         }

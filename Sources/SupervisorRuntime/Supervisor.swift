@@ -3,7 +3,7 @@ import LinuxPlatform
 import Prober
 import ShimProtocol
 public import StatusBoard
-import SupervisorCore
+public import SupervisorCore
 import SystemdBridge
 
 /// The shell around the core: turns the world into events, and effects into acts. Lives on the supervision thread.
@@ -11,7 +11,7 @@ import SystemdBridge
 /// A turn: something becomes readable or due, it becomes an event, the core answers effects, they are carried out in
 /// order, and what changed is published. Nothing here decides; nothing here waits.
 public final class Supervisor {
-    let configuration: SupervisorConfiguration
+    var configuration: SupervisorConfiguration
     let reactor: Reactor
     let output: WorkerOutput
     let shims: ShimLauncher
@@ -19,9 +19,14 @@ public final class Supervisor {
     public let board: StatusBoard
     public let handle: SupervisorHandle
     let launches: LaunchBuilder
-    private let serviceIndex: [String: Int]
-    /// Services with their kinds of probes, in order.
-    let probedServices: [(index: Int, kind: ProbeKind)]
+    /// Services of the configuration in force, and those it names no more whose instances are still leaving.
+    var serviceSpecs: [String: ServiceSpec] = [:]
+    /// The structure of the fleet that was last published.
+    private var publishedStructure: UInt64 = 0
+    /// The reload that is going on.
+    var reload: ReloadRequest?
+    /// Drains that somebody wants planned, until it is known who probes us.
+    var plans: [DrainPlanRequest] = []
 
     var machine: FleetMachine
     var link: ShimLink?
@@ -62,6 +67,10 @@ public final class Supervisor {
     var systemd = SystemdState()
     /// Asks the edges for a round trip; they answer by `SupervisorHandle.edgesAnswered`.
     public var askEdges: () -> Void = {}
+    /// Asks the edges who probes us; they answer by `SupervisorHandle.probersSeen`.
+    public var askProbers: () -> Void = {}
+    /// Takes who may use the control socket, where the configuration has changed that.
+    public var accessChanged: (ControlSpec) -> Void = { _ in }
     /// Takes a control socket that replaces one whose file was removed, and owns it.
     public var controlRenewed: (Int32) -> Void = { _ in }
     /// Why the loop ended; nil while it runs.
@@ -103,12 +112,7 @@ public final class Supervisor {
         )
         launches = LaunchBuilder(configuration)
         prober = Prober(clock: { MonotonicClock.now() }) { mailbox.post(.probed($0)) }
-        probedServices = configuration.spec.services.enumerated().flatMap { index, service in
-            ProbeKind.allCases.filter { service.probe($0) != nil }.map { (index, $0) }
-        }
-        serviceIndex = Dictionary(
-            configuration.spec.services.enumerated().map { ($0.element.name, $0.offset) }
-        ) { first, _ in first }
+        for service in configuration.spec.services { serviceSpecs[service.name] = service }
     }
 
     // MARK: Events in, effects out
@@ -140,7 +144,8 @@ public final class Supervisor {
         case .watch(let key, let policy, let firstAt): watch(key, policy, firstAt: firstAt)
         case .unwatch(let key): unwatch(key)
         case .measurePressure: measurePressure()
-        case .lookAtProbers, .countConnections: break
+        case .lookAtProbers: askProbers()
+        case .countConnections(let services): countConnections(of: services)
         case .remember(let id, let memory):
             link?.send(.remember(key: MemoryKeys.instance(id), value: memory?.encoded() ?? []))
         case .rememberNode(let node): link?.send(.remember(key: MemoryKeys.node, value: node.encoded()))
@@ -162,9 +167,7 @@ public final class Supervisor {
     }
 
     /// The configuration of a service; nil for one that is no longer configured.
-    func service(_ name: String) -> ServiceSpec? {
-        serviceIndex[name].map { configuration.spec.services[$0] }
-    }
+    func service(_ name: String) -> ServiceSpec? { serviceSpecs[name] }
 
     private func spawn(_ id: InstanceID, _ generation: Generation) {
         guard let service = service(id.service) else { return }
@@ -231,13 +234,28 @@ public final class Supervisor {
 
     /// Ends a turn: what changed is put on the board.
     func publish() {
-        let changed = machine.takeChangedServices()
         let now = MonotonicClock.now()
+        if machine.structure != publishedStructure { return publishEverything(now) }
+        let changed = machine.takeChangedServices()
         let services = changed.map { (index: $0, status: machine.status(ofService: $0, at: now)) }
         let node = machine.nodeStatus(at: now)
-        if services.isEmpty, node == systemd.publishedNode { return }
+        let drains = machine.takeChangedDrains(at: now)
+        if services.isEmpty, drains == nil, node == systemd.publishedNode { return }
         systemd.publishedNode = node
-        board.publish(node: node, services: services)
+        board.publish(node: node, services: services, drains: drains?.drains, rolls: drains?.rolls)
         sayStatus(node)
+    }
+
+    /// Services came or went: their indexes mean others now.
+    private func publishEverything(_ now: MonotonicInstant) {
+        publishedStructure = machine.structure
+        let names = Set((0..<machine.serviceCount).map { machine.serviceName(at: $0) })
+        serviceSpecs = serviceSpecs.filter { names.contains($0.key) }
+        _ = machine.takeChangedServices()
+        _ = machine.takeChangedDrains(at: now)
+        let fleet = machine.fleetStatus(at: now)
+        systemd.publishedNode = fleet.node
+        board.publish(fleet: fleet)
+        sayStatus(fleet.node)
     }
 }

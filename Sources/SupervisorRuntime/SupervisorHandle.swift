@@ -1,10 +1,12 @@
+import FleetConfig
 import LinuxPlatform
-public import Prober
+import Prober
 public import StatusBoard
 public import SupervisorCore
+import Synchronization
 
 /// What reaches the supervision thread from others.
-public enum SupervisorLetter: Sendable {
+enum SupervisorLetter: Sendable {
     case command(Command, Caller, wait: Bool, reply: @Sendable (OperationResult) -> Void)
     case upgrade(Caller, reply: @Sendable (OperationResult) -> Void)
     /// The edges have answered a round trip: everything that systemd's watchdog stands for works.
@@ -14,11 +16,19 @@ public enum SupervisorLetter: Sendable {
     case intentsNotSaved(String)
     /// Probes have found something.
     case probed([ProbeReport])
+    /// Who asks the health ports.
+    case probersSeen([ProberSighting])
+    /// Connections were counted; nil where the kernel does not tell.
+    case connectionsCounted([TrafficFigure]?)
+    case planDrain(DrainRequest, reply: @Sendable (DrainPlan) -> Void)
+    case reload(ReloadRequest)
+    /// The configuration was read, for the reload that goes on.
+    case configurationRead(Result<Configuration, ConfigurationErrors>)
 }
 
 /// How the edges reach supervision: letters in, replies out.
 public final class SupervisorHandle: SupervisorPort {
-    public let spec: FleetSpec
+    private let currentSpec: Mutex<FleetSpec>
     public let logs: any LogReading
     public let events: any EventReading
     let mailbox: Mailbox<SupervisorLetter>
@@ -29,7 +39,7 @@ public final class SupervisorHandle: SupervisorPort {
         events: any EventReading,
         mailbox: Mailbox<SupervisorLetter>
     ) {
-        self.spec = spec
+        currentSpec = Mutex(spec)
         self.logs = logs
         self.events = events
         self.mailbox = mailbox
@@ -48,8 +58,12 @@ public final class SupervisorHandle: SupervisorPort {
         mailbox.post(.upgrade(caller, reply: reply))
     }
 
+    public var spec: FleetSpec { currentSpec.withLock { $0 } }
+
+    func replace(spec: FleetSpec) { currentSpec.withLock { $0 = spec } }
+
     public func planDrain(_ request: DrainRequest, reply: @escaping @Sendable (DrainPlan) -> Void) {
-        reply(.refused("it is being built"))
+        mailbox.post(.planDrain(request, reply: reply))
     }
 
     public func reload(
@@ -58,7 +72,12 @@ public final class SupervisorHandle: SupervisorPort {
         wait: Bool,
         reply: @escaping @Sendable (ReloadResult) -> Void
     ) {
-        reply(.refused("it is being built"))
+        mailbox.post(.reload(ReloadRequest(caller: caller.name, isDryRun: dryRun, waits: wait, reply: reply)))
+    }
+
+    /// Says who asks the health ports; see `Supervisor.askProbers`.
+    public func probersSeen(_ sightings: [ProberSighting]) {
+        mailbox.post(.probersSeen(sightings))
     }
 
     /// Says that health listener and snapshot have answered; see `Supervisor.beat`.
@@ -77,6 +96,11 @@ extension Supervisor {
         case .logProblem(let text): record(subject: nil, kind: "log-problem", text)
         case .intentsNotSaved(let text): record(subject: nil, kind: "warning", text)
         case .probed(let reports): received(reports)
+        case .probersSeen(let sightings): probersSeen(sightings)
+        case .connectionsCounted(let figures): receive(.connectionsCounted(figures))
+        case .planDrain(let request, let reply): plan(DrainPlanRequest(request: request, reply: reply))
+        case .reload(let request): begin(request)
+        case .configurationRead(let result): configurationRead(result)
         }
     }
 

@@ -1,7 +1,7 @@
 // What operators ask of drains, rolling restarts and scale.
 extension FleetMachine {
     /// Why nothing can be asked now; nil when it can.
-    var refusalOfCommands: String? {
+    public var refusalOfCommands: String? {
         if node.shutdownBy != nil { return "the fleet is being stopped; nothing else can be asked" }
         return adopted ? nil : "the shim is not there yet; try again in a moment"
     }

@@ -90,6 +90,17 @@ public struct FleetMachine: Sendable, Equatable {
     /// Nobody waits for grace periods any more.
     var shutdownHastened = false
 
+    /// The name of the service at `index`.
+    public func serviceName(at index: Int) -> String { services[index].name }
+
+    /// How many instances each service is to have, an operator's scale included.
+    public var replicas: [String: Int] {
+        Dictionary(services.filter { !$0.isRemoved }.map { ($0.name, $0.replicas) }) { first, _ in first }
+    }
+
+    /// How many services there are, also those that are on their way out.
+    public var serviceCount: Int { services.count }
+
     /// Results of the probes of the service at `index`, since this daemon began.
     public func probeCounts(ofService index: Int) -> PerProbe<ProbeCounts> { services[index].probes }
 

@@ -9,6 +9,17 @@ public struct Intents: Sendable, Equatable {
 
     public init() {}
 
+    /// The same with every time moved: between the monotonic clock of one boot, and a clock that all boots share.
+    public func moved(by offset: Duration) -> Intents {
+        var moved = self
+        for index in moved.drains.indices {
+            moved.drains[index].since = drains[index].since.advanced(by: offset)
+            moved.drains[index].phaseSince = drains[index].phaseSince.advanced(by: offset)
+            moved.drains[index].deadline = drains[index].deadline.advanced(by: offset)
+        }
+        return moved
+    }
+
     public init(stops: [StopIntent]) {
         self.stops = stops
     }

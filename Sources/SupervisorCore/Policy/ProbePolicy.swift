@@ -1,11 +1,13 @@
 /// When one kind of probe is run, and how many results in a row change the state.
 public struct ProbePolicy: Sendable, Equatable {
+    public var method: ServiceSpec.ProbeMethod
     public var period: Duration
     public var timeout: Duration
     public var successThreshold: Int
     public var failureThreshold: Int
 
     public init(_ probe: ServiceSpec.Probe) {
+        method = probe.method
         period = max(probe.period, .milliseconds(1))
         timeout = probe.timeout
         successThreshold = max(1, probe.successThreshold)

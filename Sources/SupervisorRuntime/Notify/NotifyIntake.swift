@@ -93,7 +93,7 @@ public struct NotifyIntake: Sendable {
     /// The datagram socket. It is not owned.
     public let descriptor: Int32
     /// The users that workers run as.
-    public let users: WorkerUsers
+    public var users: WorkerUsers
     /// Messages that were not delivered, by reason, since the daemon began.
     public private(set) var dropped: [DropReason: UInt64] = [:]
     private var senders: [Int32: Sender] = [:]

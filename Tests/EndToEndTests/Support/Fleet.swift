@@ -24,7 +24,8 @@ final class Fleet {
     /// - Parameters:
     ///   - services: the part of the configuration that is about services; `WORKER` stands for the worker's program
     ///     and `DIR` for the fleet's directory.
-    ///   - tables: other settings: `health`, `control`, `limits` with their lines, in place of ours.
+    ///   - tables: other settings: `health`, `control`, `limits`, `drain` with their lines, in place of ours. Without
+    ///     `drain` nobody has any notice, so that a stop is quick.
     init(_ services: String, _ tables: [String: String] = [:]) throws {
         directory = try TemporaryDirectory()
         configured = tables
@@ -49,6 +50,8 @@ final class Fleet {
             [control]
             socket = "\(socket)"
             \(configured["control"] ?? "")
+            [drain]
+            \(configured["drain"] ?? "notice_min = \"0s\"\nnotice_max = \"0s\"")
             [limits]
             \(configured["limits"] ?? "concurrent_starts = 64")
             [defaults]
