@@ -9,6 +9,8 @@ public struct ControlError: Error, Sendable, Equatable {
         case methodNotAllowed = "method-not-allowed"
         case refused
         case tooLarge = "too-large"
+        /// The configuration has errors; each is a line of the message.
+        case invalidConfiguration = "invalid-configuration"
         case failed
         case notImplemented = "not-implemented"
         case busy
@@ -22,6 +24,7 @@ public struct ControlError: Error, Sendable, Equatable {
             case .methodNotAllowed: 405
             case .refused: 409
             case .tooLarge: 413
+            case .invalidConfiguration: 422
             case .failed: 500
             case .notImplemented: 501
             case .busy: 503

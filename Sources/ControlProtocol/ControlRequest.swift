@@ -13,6 +13,12 @@ public enum ControlRequest: Sendable, Equatable {
     case version
     case breakers
     case upgrade
+    /// How far the drain of the target (nil: the node) is.
+    case drainStatus(Target?)
+    /// What a drain would do; changes nothing.
+    case planDrain(DrainRequest)
+    /// Read the configuration again; with `dryRun` only say what that would do.
+    case reload(dryRun: Bool, wait: Bool)
     /// Known, but not in this version; the text says what.
     case notImplemented(String)
 
@@ -36,18 +42,19 @@ public enum ControlRequest: Sendable, Equatable {
     /// It changes something, so only admins may ask it.
     public var acts: Bool {
         switch self {
-        case .command, .upgrade: true
-        case .status, .why, .logs, .events, .version, .breakers, .notImplemented: false
+        case .command, .upgrade, .planDrain, .reload: true
+        case .drainStatus, .status, .why, .logs, .events, .version, .breakers, .notImplemented: false
         }
     }
 
     /// What it names; each must exist.
     public var targets: [Target] {
         switch self {
-        case .status(let target), .why(let target): target.map { [$0] } ?? []
+        case .status(let target), .why(let target), .drainStatus(let target): target.map { [$0] } ?? []
         case .command(let command, _): command.targets
         case .logs(let stream), .events(let stream): stream.target.map { [$0] } ?? []
-        case .version, .breakers, .upgrade, .notImplemented: []
+        case .planDrain(let request): request.target.map { [$0] } ?? []
+        case .version, .breakers, .upgrade, .reload, .notImplemented: []
         }
     }
 
@@ -56,8 +63,10 @@ public enum ControlRequest: Sendable, Equatable {
         switch self {
         case .status: "show the status"
         case .why: "say why"
-        case .command(let command, _):
-            "\(command.verb) \(command.targets.map(\.description).joined(separator: ", "))"
+        case .command(let command, _): command.inWords
+        case .drainStatus: "show the drain"
+        case .planDrain(let request): "drain \(request.target?.description ?? "the node")"
+        case .reload: "reload the configuration"
         case .logs: "show logs"
         case .events: "show events"
         case .version: "show the version"
@@ -83,7 +92,13 @@ extension Command {
         }
     }
 
-    /// What it acts on.
+    /// With what it acts on: `restart auth/0`, `drain the node`.
+    public var inWords: String {
+        let names = targets.map(\.description).joined(separator: ", ")
+        return "\(verb) \(names.isEmpty ? "the node" : names)"
+    }
+
+    /// What it acts on; nothing: the node.
     public var targets: [Target] {
         switch self {
         case .start(let targets, _), .stop(let targets, _), .restart(let targets, _): targets

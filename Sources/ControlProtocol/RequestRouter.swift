@@ -6,16 +6,6 @@ public enum RequestRouter {
     ///
     /// The verbs after the pattern stand after "cannot" in the answer.
     static let notInThisVersion: [(pattern: [String], methods: [String], what: String)] = [
-        (["drain"], ["GET"], "show the drain"),
-        (["drain"], ["POST"], "drain"),
-        (["drain"], ["DELETE"], "undrain"),
-        (["undrain"], ["POST"], "undrain"),
-        (["reload"], ["POST"], "reload the configuration"),
-        (["services", "*", "drain"], ["GET", "POST", "DELETE"], "drain a service"),
-        (["services", "*", "*", "drain"], ["GET", "POST", "DELETE"], "drain an instance"),
-        (["services", "*", "undrain"], ["POST"], "undrain a service"),
-        (["services", "*", "*", "undrain"], ["POST"], "undrain an instance"),
-        (["services", "*", "scale"], ["POST"], "scale a service"),
         (["breakers", "*", "force-open"], ["POST"], "force a breaker open"),
         (["breakers", "*", "force-closed"], ["POST"], "force a breaker closed"),
         (["breakers", "*", "auto"], ["POST"], "hand a breaker back"),
@@ -46,7 +36,7 @@ public enum RequestRouter {
         ControlError(
             .notFound,
             "cannot find \(path.clipped(80)); paths are /v1/status, /v1/why, /v1/services/NAME[/INDEX][/VERB], "
-                + "/v1/start, /v1/stop, /v1/restart, /v1/logs, /v1/events, /v1/breakers, /v1/version and /v1/upgrade"
+                + "/v1/start, /v1/stop, /v1/restart, /v1/drain, /v1/undrain, /v1/reload, /v1/logs, /v1/events, /v1/breakers, /v1/version and /v1/upgrade"
         )
     }
 
@@ -70,7 +60,7 @@ public enum RequestRouter {
 }
 
 /// One request, while it is being read.
-private struct Route {
+struct Route {
     let method: String
     let path: [String]
     let query: Query
@@ -94,6 +84,9 @@ private struct Route {
             try only("POST")
             try query.allow(only: [])
             return .upgrade
+        case "drain": return rest.isEmpty ? try drain(queryTargets(atMost: 1).first) : nil
+        case "undrain": return rest.isEmpty ? try undrain("POST", queryTargets(atMost: 1).first) : nil
+        case "reload": return rest.isEmpty ? try reload() : nil
         case "start", "stop", "restart":
             guard rest.isEmpty else { return nil }
             try only("POST")
@@ -122,6 +115,9 @@ private struct Route {
         case "start", "stop", "restart", "signal":
             try only("POST")
             return try command(verb, [target], extra: [])
+        case "drain": return try drain(target)
+        case "undrain": return try undrain("POST", target)
+        case "scale": return rest.count == 1 ? try scale(target) : nil
         default: return nil
         }
     }
@@ -183,7 +179,9 @@ private struct Route {
         case "start": return .command(.start(targets, reason: reason), wait: wait)
         case "stop": return .command(.stop(targets, reason: reason), wait: wait)
         default:
-            if try query.flag("rolling", default: false) { return .notImplemented("restart a service in turns") }
+            if try query.flag("rolling", default: false) {
+                return .command(.roll(try services(targets), reason: reason), wait: wait)
+            }
             return .command(.restart(targets, reason: reason), wait: wait)
         }
     }
@@ -195,7 +193,7 @@ private struct Route {
         try query.allow(only: [])
     }
 
-    private func only(_ allowed: String) throws(ControlError) {
+    func only(_ allowed: String) throws(ControlError) {
         if method == allowed { return }
         throw RequestRouter.methodNotAllowed(method, allow: allowed == "GET" ? ["GET", "HEAD"] : [allowed])
     }
@@ -217,6 +215,12 @@ private struct Route {
         ControlError(.badRequest, "cannot \(path[0]) nothing; name what with target=SERVICE or target=SERVICE/INDEX")
     }
 
+    private func queryTargets(atMost most: Int) throws(ControlError) -> [Target] {
+        let targets = try queryTargets(atLeastOne: false)
+        if targets.count <= most { return targets }
+        throw ControlError(.badRequest, "cannot \(path[0]) several targets at once; ask for each")
+    }
+
     private func queryTargets(atLeastOne: Bool) throws(ControlError) -> [Target] {
         var targets: [Target] = []
         for text in query.values("target") {
@@ -230,14 +234,16 @@ private struct Route {
         return targets
     }
 
-    /// `wait=false`, or `no_wait=true` as the option is called.
-    private func wait() throws(ControlError) -> Bool {
+    /// `wait=false`, or `no_wait=true` and `detach=true` as the options are called.
+    func wait() throws(ControlError) -> Bool {
         try query.only(oneOf: "wait", "no_wait")
-        let noWait = try query.flag("no_wait", default: false)
+        try query.only(oneOf: "wait", "detach")
+        let detached = try query.flag("detach", default: false)
+        let noWait = try query.flag("no_wait", default: detached)
         return try query.flag("wait", default: !noWait)
     }
 
-    private func reason() throws(ControlError) -> String? {
+    func reason() throws(ControlError) -> String? {
         guard let text = try query.single("reason"), !text.isEmpty else { return nil }
         guard text.utf8.count <= RequestLimits.reasonBytes else {
             throw ControlError(.badRequest, "cannot take a reason of more than \(RequestLimits.reasonBytes) bytes")

@@ -19,6 +19,7 @@ public enum SmallDocuments {
         writer.object { writer in
             writer.member("result", waited ? "done" : "accepted")
             writer.member("action", command.verb)
+            if case .scale(_, let replicas, _) = command { writer.member("replicas", replicas) }
             if case .signal(_, let signal) = command { writer.member("signal", signal.description) }
             writer.member(
                 "targets",
@@ -26,6 +27,24 @@ public enum SmallDocuments {
                     for target in command.targets { list.value(target.description) }
                 }
             )
+        }
+        return writer.bytes
+    }
+
+    /// `{"result":"done"|"accepted"|"deadline-reached"|"planned","action":"drain","targets":[…],"text"?,"drain":{…}}`
+    public static func drained(_ request: DrainRequest, result: String, text: String?, _ drain: DrainDocument)
+        -> [UInt8]
+    {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("result", result)
+            writer.member("action", "drain")
+            writer.member(
+                "targets",
+                array: { list in if let target = request.target { list.value(target.description) } }
+            )
+            writer.member("text", ifPresent: text)
+            writer.member("drain", object: drain.write)
         }
         return writer.bytes
     }

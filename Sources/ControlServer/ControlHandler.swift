@@ -182,14 +182,16 @@ final class ControlHandler: ChannelInboundHandler {
         case .document(let bytes): write(.success(bytes), keepAlive: head.isKeepAlive, context)
         case .stream(let feed, let follow): stream(feed, follow: follow, head, context)
         case .command(let command, let wait):
-            service.responder.port.submit(command, by: caller, wait: wait) { result in
-                reply(
-                    Responder.answer(
-                        result,
-                        to: .command(command, wait: wait),
-                        done: SmallDocuments.commanded(command, waited: wait)
-                    )
-                )
+            let responder = service.responder
+            responder.port.submit(command, by: caller, wait: wait) { result in
+                reply(responder.answer(result, to: command, wait: wait))
+            }
+        case .planDrain(let request):
+            let responder = service.responder
+            responder.port.planDrain(request) { reply(responder.answer($0, to: request)) }
+        case .reload(let dryRun, let wait):
+            service.responder.port.reload(by: caller, dryRun: dryRun, wait: wait) { result in
+                reply(Responder.answer(result, wait: wait))
             }
         case .upgrade:
             service.responder.port.upgrade(by: caller) { result in

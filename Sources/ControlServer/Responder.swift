@@ -34,6 +34,8 @@ struct Responder: Sendable {
         /// Ask the port.
         case command(Command, wait: Bool)
         case upgrade
+        case planDrain(DrainRequest)
+        case reload(dryRun: Bool, wait: Bool)
     }
 
     func answer(
@@ -62,6 +64,9 @@ struct Responder: Sendable {
         case .version: return .document(SmallDocuments.version(version))
         case .breakers: return .document(SmallDocuments.breakers(port.spec, snapshot.fleet, since: since))
         case .upgrade: return .upgrade
+        case .drainStatus(let target): return .document(DrainDocument(snapshot, now: clock(), target: target).json)
+        case .planDrain(let request): return .planDrain(request)
+        case .reload(let dryRun, let wait): return .reload(dryRun: dryRun, wait: wait)
         case .notImplemented(let what):
             throw ControlError(.notImplemented, "cannot \(what): this version of Eider does not have it yet")
         }
@@ -112,6 +117,44 @@ struct Responder: Sendable {
             .failure(ControlError(.unknownTarget, text.contains(" ") ? text : "cannot find \(text)"))
         case .refused(let text): .failure(ControlError(.refused, whole(text, request)))
         case .deadlineReached(let text): .failure(ControlError(.failed, text))
+        }
+    }
+
+    /// How the end of a command is answered. A drain is answered with how it stands, also where it lost something.
+    func answer(_ result: OperationResult, to command: Command, wait: Bool) -> Result<[UInt8], ControlError> {
+        let request = ControlRequest.command(command, wait: wait)
+        guard case .drain(let drain) = command else {
+            return Self.answer(result, to: request, done: SmallDocuments.commanded(command, waited: wait))
+        }
+        let document = DrainDocument(board.snapshot, now: clock(), target: drain.target)
+        switch result {
+        case .done:
+            let word = wait ? "done" : "accepted"
+            return .success(SmallDocuments.drained(drain, result: word, text: nil, document))
+        case .deadlineReached(let text):
+            return .success(SmallDocuments.drained(drain, result: "deadline-reached", text: text, document))
+        case .failed, .unknownTarget, .refused: return Self.answer(result, to: request, done: [])
+        }
+    }
+
+    func answer(_ plan: DrainPlan, to request: DrainRequest) -> Result<[UInt8], ControlError> {
+        switch plan {
+        case .admitted(let status):
+            let document = DrainDocument(status, board.snapshot, now: clock())
+            return .success(SmallDocuments.drained(request, result: "planned", text: nil, document))
+        case .refused(let text): return .failure(ControlError(.refused, Self.whole(text, .planDrain(request))))
+        }
+    }
+
+    static func answer(_ result: ReloadResult, wait: Bool) -> Result<[UInt8], ControlError> {
+        let request = ControlRequest.reload(dryRun: false, wait: wait)
+        switch result {
+        case .planned(let plan): return .success(ReloadDocument.json(plan, result: "planned"))
+        case .applied(let plan, let end):
+            return answer(end, to: request, done: ReloadDocument.json(plan, result: wait ? "done" : "accepted"))
+        case .invalid(let lines):
+            return .failure(ControlError(.invalidConfiguration, lines.joined(separator: "\n")))
+        case .refused(let text): return .failure(ControlError(.refused, whole(text, request)))
         }
     }
 

@@ -152,6 +152,8 @@ public final class Supervisor {
         case .saveIntents(let intents): diskWorker.save(intents)
         case .record(let subject, let kind, let text): record(subject: subject, kind: kind, text)
         case .finishOperation(let operation, let result):
+            // Whoever is told that it is done finds it so on the board.
+            publish()
             // What an operator was told is done must be known after a reboot, too.
             if let reply = replies.removeValue(forKey: operation) { diskWorker.afterWrites { reply(result) } }
         case .announceFirstStart: sayReady()

@@ -76,12 +76,24 @@ enum Interruption {
     }
 
     /// Only the waiting ends; what was asked for goes on.
-    static func endsWaiting() {
+    ///
+    /// - Parameter text: what becomes of it, and what to do next.
+    static func endsWaiting(
+        _ text: StaticString = "cannot say how it ends: no longer waiting; the daemon goes on with it"
+    ) {
+        toldWhenInterrupted = text
         signal(SIGINT) { _ in
-            let text: StaticString =
-                "\neiderctl: cannot say how it ends: no longer waiting; the daemon goes on with it\n"
-            _ = Glibc.write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
+            say("\neiderctl: ")
+            say(toldWhenInterrupted)
+            say("\n")
             _exit(1)
         }
     }
+}
+
+/// What the handler of a signal says: it may allocate nothing. Written once, before the signal can come.
+nonisolated(unsafe) private var toldWhenInterrupted: StaticString = ""
+
+private func say(_ text: StaticString) {
+    _ = Glibc.write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
 }

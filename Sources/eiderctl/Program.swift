@@ -26,7 +26,7 @@ enum Program {
             try command.run()
             return 0
         } catch let failure as Failure {
-            if (command as? any Verb)?.global.json == true { Output.line(JSONText.error(failure)) }
+            if (command as? any Verb)?.global.json == true, !failure.isPrinted { Output.line(JSONText.error(failure)) }
             return report(failure)
         } catch {
             return report(parsing: error, arguments)

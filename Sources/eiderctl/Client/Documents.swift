@@ -138,6 +138,79 @@ struct WhyAnswer: Decodable {
     }
 }
 
+/// How far a drain is.
+struct DrainAnswer: Decodable {
+    struct Notice: Decodable {
+        var mode: String
+        var minSeconds: Double
+        var maxSeconds: Double
+        var secondsLeftAtMost: Double?
+    }
+
+    struct Prober: Decodable {
+        var address: String
+        var userAgent: String
+        var path: String
+        var told: String
+        var acknowledged: Bool
+        var text: String
+        var periodSeconds: Double?
+    }
+
+    struct Instance: Decodable {
+        var name: String
+        var state: String
+        var inFlight: UInt64?
+        var inFlightSource: String?
+    }
+
+    struct Lost: Decodable {
+        var name: String
+        var inFlight: UInt64?
+    }
+
+    var target: String
+    var state: String
+    var phase: String?
+    var by: String?
+    var reason: String?
+    var since: String?
+    var deadline: String?
+    var secondsLeft: Double?
+    var deadlineReached: Bool
+    var waitsFor: String?
+    var notice: Notice?
+    var secondsSinceNewConnection: Double?
+    var probers: [Prober]
+    var instances: [Instance]
+    var lost: [Lost]
+    var others: [DrainAnswer]?
+}
+
+/// The answer to a drain that was asked for.
+struct DrainedAnswer: Decodable {
+    var result: String
+    var text: String?
+    var drain: DrainAnswer
+}
+
+struct ReloadAnswer: Decodable {
+    struct Step: Decodable {
+        var action: String
+        var instance: String
+        var reason: String
+    }
+
+    struct Plan: Decodable {
+        var steps: [Step]
+        var inForce: [String]
+        var needsDaemonRestart: [String]
+    }
+
+    var result: String
+    var plan: Plan
+}
+
 struct LogText: Decodable {
     var at: String
     var instance: String

@@ -43,7 +43,7 @@ struct Restart: Verb {
     @OptionGroup var global: GlobalOptions
     @OptionGroup var action: ActionArguments
 
-    @Flag(help: "One instance after the other.")
+    @Flag(help: "One instance after the other, none before the one before it is ready.")
     var rolling = false
 
     func run() throws {
@@ -73,17 +73,24 @@ struct Signal: Verb {
 }
 
 struct Scale: Verb {
-    static let configuration = CommandConfiguration(abstract: "Change how many instances a service has.")
+    static let configuration = CommandConfiguration(
+        abstract: "Change how many instances a service has, until the configuration says another number."
+    )
 
     @OptionGroup var global: GlobalOptions
-
+    @Option(help: ArgumentHelp("Why; shown by events.", valueName: "text")) var reason: String?
+    @Flag(name: .customLong("no-wait"), help: "Return once the daemon has accepted it.") var noWait = false
     @Argument(completion: TargetCompletion.kind) var service: String
-    @Argument var replicas: Int
+    @Argument(help: "How many.") var replicas: Int
 
     func run() throws {
-        let path = "/v1/services/\(Targets.path(service))/scale"
-        try show(client.ask(.POST, URIText.uri(path, [("replicas", "\(replicas)")]), patient: true)) { _ in
-            "\(service): scaled to \(replicas)\n"
+        let uri = URIText.uri(
+            "/v1/services/\(Targets.path(service))/scale",
+            [("replicas", "\(replicas)"), ("reason", reason), ("wait", noWait ? "false" : nil)]
+        )
+        let answer = try Waiting(client, "scaling \(service)", [service], waits: !noWait).ask(.POST, uri)
+        try show(answer) { _ in
+            "\(service): scal\(noWait ? "ing" : "ed") to \(replicas)\(noWait ? " was accepted" : "")\n"
         }
     }
 }
@@ -117,24 +124,34 @@ struct Action {
     }
 
     func run(_ global: GlobalOptions) throws {
-        let client = global.client
-        let progress =
-            wait && Terminal.current.showsProgress
-            ? Progress(client, "\(doing) \(targets.joined(separator: ", "))", targets) : nil
-        if wait { Interruption.endsWaiting() }
-        progress?.start()
-        let answer: [UInt8]
-        do {
-            answer = try client.ask(.POST, URIText.uri("/v1/\(verb)", query), patient: wait)
-            progress?.stop()
-        } catch {
-            progress?.stop()
-            throw error
-        }
+        let title = "\(doing) \(targets.joined(separator: ", "))"
+        let waiting = Waiting(global.client, title, targets, waits: wait)
+        let answer = try waiting.ask(.POST, URIText.uri("/v1/\(verb)", query))
         if global.json {
             Output.line(String(decoding: answer, as: UTF8.self))
         } else {
             for target in targets { Output.line("\(target): " + (wait ? done : "\(doing) was accepted")) }
         }
+    }
+}
+
+/// Asks for something that takes its time, with progress on terminals.
+struct Waiting {
+    private let client: DaemonClient
+    private let progress: Progress?
+    private let waits: Bool
+
+    /// - Parameter targets: whose state the progress shows.
+    init(_ client: DaemonClient, _ title: String, _ targets: [String], waits: Bool) {
+        self.client = client
+        self.waits = waits
+        progress = waits && Terminal.current.showsProgress ? Progress(client, title, targets) : nil
+    }
+
+    func ask(_ method: HTTPMethod, _ uri: String) throws -> [UInt8] {
+        if waits { Interruption.endsWaiting() }
+        progress?.start()
+        defer { progress?.stop() }
+        return try client.ask(method, uri, patient: waits)
     }
 }

@@ -1,5 +1,3 @@
-import SupervisorCore
-
 /// Durations as configurations and messages write them: `250ms`, `5s`, `1h30m`, `1.5s`.
 public enum DurationText {
     /// Units from large to small, in nanoseconds.
@@ -8,7 +6,7 @@ public enum DurationText {
     ]
 
     /// The longest duration that is understood: 10,000 hours, over a year.
-    static let longest = Duration.seconds(10_000 * 3600)
+    public static let longest = Duration.seconds(10_000 * 3600)
 
     /// Reads one or more numbers with their units, the larger unit first; nil when `text` is anything else.
     public static func parse(_ text: String) -> Duration? {
@@ -73,28 +71,5 @@ public enum DurationText {
         }
         let (sum, carried) = product.addingReportingOverflow(part)
         return carried ? nil : sum
-    }
-}
-
-extension ValueCodec where Value == Duration {
-    /// A duration that is not shorter than `minimum`.
-    static func duration(atLeast minimum: Duration = .zero, example: String) -> ValueCodec {
-        let wanted = "a duration with a unit (us, ms, s, m, h), such as \"\(example)\""
-        return scalar(wanted: wanted, render: { Quoting.string(DurationText.render($0)) }) { value in
-            switch value {
-            case .integer(let number):
-                return .advice("a duration needs a unit, such as \"\(max(0, number))s\"")
-            case .string(let text):
-                if let duration = DurationText.parse(text) {
-                    return duration >= minimum
-                        ? .value(duration) : .advice("use at least \"\(DurationText.render(minimum))\"")
-                }
-                if !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }) {
-                    return .advice("a duration needs a unit, such as \"\(text)s\"")
-                }
-                return .unsuitable
-            default: return .unsuitable
-            }
-        }
     }
 }
