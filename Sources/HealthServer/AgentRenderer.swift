@@ -34,8 +34,9 @@ enum AgentRenderer {
     ///   - ready: with `desired`, the weight while degraded.
     static func line(_ verdict: Verdict, ready: Int, desired: Int) -> String {
         switch verdict.state {
-        case .draining, .stopping: return "up drain\n"
-        case .stopped, .drained: return "stopped # \(reason(verdict))\n"
+        // Also once it is drained: what comes next is `undrain`, and `ready` undoes nothing but `drain`.
+        case .draining, .drained, .stopping: return "up drain\n"
+        case .stopped: return "stopped # \(reason(verdict))\n"
         default: break
         }
         if verdict.status == .fail { return "down # \(reason(verdict))\n" }
