@@ -45,5 +45,12 @@ enum AgentRenderer {
         return "up ready \(Int(min(100, max(1, percent))))%\n"
     }
 
+    /// What decides in one of these lines.
+    static func word(_ line: ArraySlice<UInt8>) -> ProberAnswer.Word {
+        if line.starts(with: "up ready".utf8) { return .up }
+        if line.starts(with: "up drain".utf8) { return .drain }
+        return line.starts(with: "stopped".utf8) ? .stopped : .down
+    }
+
     private static func reason(_ verdict: Verdict) -> String { verdict.failure.singleLine(bytes: reasonBytes) }
 }
