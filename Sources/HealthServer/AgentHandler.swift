@@ -68,7 +68,10 @@ final class AgentHandler: ChannelInboundHandler {
         guard !isAnswered, isOpen else { return }
         isAnswered = true
         while let last = received.last, last.isBlank || last == .carriageReturn { received.removeLast() }
-        let line = service.agentLine(received.drop(while: \.isBlank))
+        let line = service.agentLine(
+            received.drop(while: \.isBlank),
+            from: PeerAddress(context.remoteAddress)
+        )
         service.counters.agentAnswers &+= 1
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { _ in self.close() }

@@ -34,14 +34,22 @@ enum AgentRenderer {
     ///   - ready: with `desired`, the weight while degraded.
     static func line(_ verdict: Verdict, ready: Int, desired: Int) -> String {
         switch verdict.state {
-        case .draining, .stopping: return "up drain\n"
-        case .stopped, .drained: return "stopped # \(reason(verdict))\n"
+        // Also once it is drained: what comes next is `undrain`, and `ready` undoes nothing but `drain`.
+        case .draining, .drained, .stopping: return "up drain\n"
+        case .stopped: return "stopped # \(reason(verdict))\n"
         default: break
         }
         if verdict.status == .fail { return "down # \(reason(verdict))\n" }
         guard verdict.state == .degraded, desired > 0 else { return "up ready 100%\n" }
         let percent = (Double(ready) / Double(desired) * 100).rounded(.down)
         return "up ready \(Int(min(100, max(1, percent))))%\n"
+    }
+
+    /// What decides in one of these lines.
+    static func word(_ line: ArraySlice<UInt8>) -> ProberAnswer.Word {
+        if line.starts(with: "up ready".utf8) { return .up }
+        if line.starts(with: "up drain".utf8) { return .drain }
+        return line.starts(with: "stopped".utf8) ? .stopped : .down
     }
 
     private static func reason(_ verdict: Verdict) -> String { verdict.failure.singleLine(bytes: reasonBytes) }

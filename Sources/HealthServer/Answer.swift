@@ -80,7 +80,8 @@ final class AnswerHead {
     let afterLength: [UInt8]
     /// For OPTIONS: the same code and fields, with `Allow` and no body.
     let options: [UInt8]
-    /// In place of this head when the client asked for `drain=404`; nil unless the thing itself is draining.
+    /// In place of this head when the client asked for `drain=404`; nil unless the thing itself is draining
+    /// or drained.
     let drainAsNotFound: AnswerHead?
 
     init(_ fields: HeadFields) {
@@ -109,7 +110,7 @@ struct HeadFields: Hashable {
     var state: PublicState
     /// Sends the fields by which Envoy learns the verdict.
     var verdict: Status?
-    /// The state in which the thing itself is draining.
+    /// The thing itself is draining or drained.
     var draining = false
     /// Seconds.
     var retryAfter: Int?
@@ -119,7 +120,7 @@ struct HeadFields: Hashable {
         self.contentType = contentType
         self.state = state
         self.verdict = verdict
-        draining = verdict != nil && state == .draining
+        draining = verdict != nil && (state == .draining || state == .drained)
         retryAfter = code == 503 ? Self.retryAfter(state) : nil
     }
 

@@ -44,6 +44,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var hasReceived = false
     private var hasAnswered = false
     private var lingered = 0
+    /// Looked at once, with the first request.
+    private var knownPeer: PeerAddress?
     /// What the end of this connection counts as.
     private var kind: CloseKind?
     /// The sweep in which the request that is being read began.
@@ -203,7 +205,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             linger(context)
             return 0
         case .request(let request):
-            let reply = service.reply(to: request, in: bytes)
+            let reply = service.reply(to: request, in: bytes, from: peer(context))
             let field: [UInt8]? =
                 request.saysConnection ? (request.persistent ? service.keepAliveField : service.closeField) : nil
             answer(reply, field: field, context)
@@ -215,6 +217,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
             }
             return request.length
         }
+    }
+
+    private func peer(_ context: ChannelHandlerContext) -> PeerAddress {
+        if let known = knownPeer { return known }
+        let peer = PeerAddress(context.remoteAddress)
+        knownPeer = peer
+        return peer
     }
 
     private func answer(_ reply: Reply, field: [UInt8]?, _ context: ChannelHandlerContext) {

@@ -148,6 +148,18 @@ public final class HealthServer: Sendable {
         loop.submit { [service] in service.value.selfCheck() }
     }
 
+    /// Who asks whether to route, in the order of their first request (`HealthServerLimits.probers`).
+    public func probers() -> EventLoopFuture<[ProberSighting]> {
+        loop.submit { [service] in service.value.probers.sightings() }
+    }
+
+    /// As `probers`; may be called from any thread.
+    ///
+    /// - Parameter reply: is called once, on this server's loop, and must return at once.
+    public func lookAtProbers(_ reply: @escaping @Sendable ([ProberSighting]) -> Void) {
+        loop.execute { [service] in reply(service.value.probers.sightings()) }
+    }
+
     /// Stops listening, gives those who were accepted and have had no answer yet `patience` to be answered, and closes
     /// every connection.
     public func stop(patience: Duration = .milliseconds(250)) -> EventLoopFuture<Void> {

@@ -43,5 +43,14 @@ public struct HealthServerLimits: Sendable, Equatable {
     /// Entries of a list in a verbose answer.
     public var verboseEntries = 256
 
+    /// Probers that are known at once; for a new one beyond this another is forgotten.
+    public var probers = 256
+    /// Bytes that are kept of a prober's User-Agent, of its path and of its Host, each.
+    public var proberTextBytes = 128
+    /// Requests of one prober that come closer together than this are one where its period is measured.
+    public var proberBurst: Duration = .milliseconds(10)
+    /// Bytes that are read of what HAProxy says of us with a probe.
+    public var proberStateBytes = 512
+
     public init() {}
 }

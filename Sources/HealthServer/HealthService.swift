@@ -10,14 +10,33 @@ import SupervisorCore
 /// has grown old: it looks once more before it calls supervision stalled.
 final class HealthService {
     /// What a path leads to.
-    private enum Route {
+    enum Route {
         case node, liveness, startup, nodeJSON, metrics
         /// An entry of a service's answers.
         case service(Int, entry: Int)
+
+        /// It answers whether to route, which is what load balancers ask.
+        var isRouting: Bool {
+            switch self {
+            case .node, .nodeJSON: true
+            case .liveness, .startup, .metrics: false
+            case .service(_, let entry): entry == ServicePart.service.rawValue || entry >= ServicePart.firstInstance
+            }
+        }
+    }
+
+    /// A request, and who sent it.
+    struct Asked {
+        var request: ParsedRequest
+        /// Those the request was parsed from.
+        var bytes: UnsafeRawBufferPointer
+        var options = RequestOptions()
+        /// nil: we ask ourselves.
+        var peer: PeerAddress?
     }
 
     /// The answers about the node, rendered with every publication.
-    private struct NodeAnswers {
+    struct NodeAnswers {
         var node: AnswerPack
         var alive: AnswerPack
         var stalled: AnswerPack
@@ -36,14 +55,14 @@ final class HealthService {
     let limits: HealthServerLimits
     let board: StatusBoard
     private let renderer: HealthRenderer
-    private let clock: @Sendable () -> MonotonicInstant
+    let clock: @Sendable () -> MonotonicInstant
     private let heartbeatLimit: Duration
     private let processFigures: @Sendable () -> ProcessFigures?
 
     private var heads = HeadCache()
-    private var index = ServiceIndex([])
-    private var services: [AnswerPack] = []
-    private var node: NodeAnswers
+    private(set) var index = ServiceIndex([])
+    private(set) var services: [AnswerPack] = []
+    private(set) var node: NodeAnswers
     private var fixed: Fixed
     /// The node's state that `fixed` speaks of.
     private var fixedState: PublicState
@@ -52,6 +71,7 @@ final class HealthService {
     private var metrics: (answer: Answer, version: UInt64, at: MonotonicInstant)?
 
     var counters = ServerCounters()
+    var probers: ProberRegister
     /// Counts sweeps: the time of everything that is not exact.
     private(set) var tick: UInt64 = 0
     /// Has `timeForSweep` called once, after `HealthServerLimits.sweepInterval`.
@@ -80,6 +100,7 @@ final class HealthService {
         self.heartbeatLimit = heartbeatLimit
         self.limits = limits
         self.processFigures = processFigures
+        probers = ProberRegister(limits, seed: UInt64(bitPattern: clock().nanoseconds))
         renderer = HealthRenderer(limits: limits, version: version)
         let changes = board.takeChanges()
         heartbeat = changes.snapshot.heartbeat
@@ -175,17 +196,29 @@ final class HealthService {
         fixed.rejections[rejection.rawValue].reply(to: .get)
     }
 
-    /// - Parameter bytes: those the request was parsed from.
-    func reply(to request: ParsedRequest, in bytes: UnsafeRawBufferPointer) -> Reply {
+    /// - Parameters:
+    ///   - bytes: those the request was parsed from.
+    ///   - peer: who sent it; nil where nobody did.
+    func reply(
+        to request: ParsedRequest,
+        in bytes: UnsafeRawBufferPointer,
+        from peer: PeerAddress? = nil
+    ) -> Reply {
         if request.method == .other { return fixed.notAllowed.reply(to: .get) }
         var path = UnsafeRawBufferPointer(rebasing: bytes[request.target])
-        var options = RequestOptions()
+        var asked = Asked(request: request, bytes: bytes, peer: peer)
         if let mark = path.firstIndex(of: UInt8(ascii: "?")) {
-            options = RequestOptions(query: path[(mark + 1)...])
+            asked.options = RequestOptions(query: path[(mark + 1)...])
             path = UnsafeRawBufferPointer(rebasing: path[..<mark])
         }
-        if let route = route(path) { return reply(route, request.method, options) }
-        return replyToUnusual(path, request.method, options)
+        if let route = route(path) { return reply(route, to: asked) }
+        return replyToUnusual(path, asked)
+    }
+
+    private func reply(_ route: Route, to asked: Asked) -> Reply {
+        let reply = reply(route, asked.request.method, asked.options)
+        if route.isRouting { note(asked, route, code: reply.code) }
+        return reply
     }
 
     private func reply(_ route: Route, _ method: ParsedRequest.Method, _ options: RequestOptions) -> Reply {
@@ -216,26 +249,12 @@ final class HealthService {
         }
     }
 
-    private func entry(_ part: ServiceIndex.Part, of service: Int) -> Int? {
+    func entry(_ part: ServiceIndex.Part, of service: Int) -> Int? {
         switch part {
         case .service, .ready: ServicePart.service.rawValue
         case .live: ServicePart.live.rawValue
         case .startup: ServicePart.startup.rawValue
         case .instance(let index): services[service].entry(ofInstance: index)
-        }
-    }
-
-    /// What the agent port answers to `name`: a service, an instance, the node, or nothing for the node.
-    func agentLine(_ name: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        if name.isEmpty { return node.agentLine[...] }
-        guard let found = name.withUnsafeBytes({ bytes in index.find(bytes) }) else {
-            return name.elementsEqual(AgentRenderer.node.utf8) ? node.agentLine[...] : AgentRenderer.unknown[...]
-        }
-        switch found.part {
-        case .service, .instance:
-            guard let entry = entry(found.part, of: found.service) else { return AgentRenderer.unknown[...] }
-            return services[found.service].agentLine(entry)
-        case .live, .ready, .startup: return AgentRenderer.unknown[...]
         }
     }
 
@@ -261,19 +280,16 @@ final class HealthService {
     // MARK: Unusual paths
 
     /// A path that is not byte for byte one of ours: encoded, in absolute form, `*`, or unknown.
-    private func replyToUnusual(
-        _ target: UnsafeRawBufferPointer,
-        _ method: ParsedRequest.Method,
-        _ options: RequestOptions
-    ) -> Reply {
-        if target.elementsEqual("*".utf8), method == .options { return reply(.node, method, options) }
+    private func replyToUnusual(_ target: UnsafeRawBufferPointer, _ asked: Asked) -> Reply {
+        let method = asked.request.method
+        if target.elementsEqual("*".utf8), method == .options { return reply(.node, to: asked) }
         guard let path = Self.originForm(target) else { return fixed.malformedPath.reply(to: method) }
         switch PathDecoding.decode(path) {
         case .malformed: return fixed.malformedPath.reply(to: method)
         case .impossible: return fixed.notFound.reply(to: method)
         case .path(let decoded):
             let known = decoded.withUnsafeBytes { route($0) }
-            return known.map { reply($0, method, options) } ?? fixed.notFound.reply(to: method)
+            return known.map { reply($0, to: asked) } ?? fixed.notFound.reply(to: method)
         }
     }
 

@@ -13,6 +13,17 @@ struct ParsedRequest: Equatable {
     var body: Int?
     /// Bytes of the head, empty lines before it included.
     var length: Int
+    /// Values of the header fields by which probers are told apart; the first where there are several, and empty where
+    /// there is none.
+    var prober = ProberFields()
+}
+
+/// Where the values of some header fields stand.
+struct ProberFields: Equatable {
+    var userAgent = 0..<0
+    var host = 0..<0
+    /// `X-Haproxy-Server-State`.
+    var serverState = 0..<0
 }
 
 /// Why a request is refused before its target is looked at.
@@ -78,6 +89,7 @@ struct RequestParser {
         var keepAlive = false
         var contentLength: Int?
         var unknownBody = false
+        var prober = ProberFields()
     }
 
     let limits: HealthServerLimits
@@ -142,7 +154,8 @@ struct RequestParser {
                 persistent: persistent,
                 saysConnection: persistent != modern,
                 body: body,
-                length: length
+                length: length,
+                prober: fields.prober
             )
         )
     }
@@ -261,10 +274,13 @@ struct RequestParser {
         switch name.count {
         case 4 where matchesIgnoringCase(bytes, name, "host"):
             fields.hosts &+= 1
+            if fields.prober.host.isEmpty { fields.prober.host = value }
         case 6 where matchesIgnoringCase(bytes, name, "expect"):
             fields.unknownBody = true
         case 10 where matchesIgnoringCase(bytes, name, "connection"):
             connection(bytes, value, &fields)
+        case 10 where matchesIgnoringCase(bytes, name, "user-agent"):
+            if fields.prober.userAgent.isEmpty { fields.prober.userAgent = value }
         case 14 where matchesIgnoringCase(bytes, name, "content-length"):
             guard let length = number(bytes, value), fields.contentLength ?? length == length else {
                 return .contentLength
@@ -272,6 +288,8 @@ struct RequestParser {
             fields.contentLength = length
         case 17 where matchesIgnoringCase(bytes, name, "transfer-encoding"):
             fields.unknownBody = true
+        case 22 where matchesIgnoringCase(bytes, name, "x-haproxy-server-state"):
+            if fields.prober.serverState.isEmpty { fields.prober.serverState = value }
         default: break
         }
         return nil

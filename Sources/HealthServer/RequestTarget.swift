@@ -1,7 +1,7 @@
 /// What the query asks for. Parameters that are not known are ignored.
 struct RequestOptions: Equatable {
     var verbose = false
-    /// A draining answer is to be 404 (HAProxy's `disable-on-404`).
+    /// The answer of what is draining or drained is to be 404 (HAProxy's `disable-on-404`).
     var drainAsNotFound = false
 
     init() {}

@@ -67,6 +67,9 @@ struct ServiceIndex {
         ends.indices.contains(index) && name(index).elementsEqual(text.utf8)
     }
 
+    /// The name of a service that was found.
+    func text(ofServiceAt index: Int) -> String { String(decoding: name(index), as: UTF8.self) }
+
     /// The service named by all of `bytes`.
     func service(_ bytes: UnsafeRawBufferPointer) -> Int? {
         var position = Self.hash(bytes) & mask

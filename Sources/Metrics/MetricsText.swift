@@ -3,7 +3,8 @@ import SupervisorCore
 
 /// `/metrics`: a snapshot of the fleet and the daemon's own figures as Prometheus text 0.0.4.
 ///
-/// Pure. The number of series is bounded by the fleet: eight for each service's state, five and less for an instance.
+/// Pure. The number of series is bounded by the fleet: eight for each service's state, five and less for an instance;
+/// and, while something is drained, by `DrainMetrics`.
 public enum MetricsText {
     /// The value of `Content-Type`.
     public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,6 +38,7 @@ public enum MetricsText {
         instances(snapshot, &writer)
         daemon(snapshot.counters, &writer)
         HealthMetrics.write(snapshot, &writer)
+        DrainMetrics.write(snapshot, &writer)
         healthServer(health, &writer)
         if let process { self.process(process, &writer) }
         return writer.bytes
@@ -96,7 +98,11 @@ public enum MetricsText {
         }
         let busy = instances.compactMap { entry in entry.status.inFlight.map { (entry.labels, $0) } }
         if !busy.isEmpty {
-            writer.family("eider_instance_in_flight", .gauge, "Requests in flight, as the worker reports them.")
+            writer.family(
+                "eider_instance_in_flight",
+                .gauge,
+                "Requests in flight, as the worker reports them; else connections that are not idle."
+            )
             for (labels, count) in busy { writer.sample(labels, count) }
         }
     }

@@ -127,10 +127,10 @@ final class EmbeddedClient {
     let handler: ConnectionHandler
     private(set) var received: [UInt8] = []
 
-    init(_ service: HealthService) throws {
+    init(_ service: HealthService, from address: String = "127.0.0.1", port: Int = 1) throws {
         handler = ConnectionHandler(service)
         channel = EmbeddedChannel(handler: handler)
-        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+        try channel.connect(to: SocketAddress(ipAddress: address, port: port)).wait()
     }
 
     var isOpen: Bool { channel.isActive }

@@ -133,6 +133,26 @@ struct LoopbackTests {
         }
     }
 
+    @Test("probers of both ports are seen from other threads")
+    func probers() async throws {
+        try await Self.withServer { server, clock in
+            let client = try Client(server.boundAddresses[0])
+            client.send("GET /health/auth HTTP/1.0\r\nUser-Agent: lb\r\n\r\n")
+            _ = client.receive()
+            let agent = try Client(server.agentAddresses[0])
+            agent.send("auth/0\n")
+            _ = agent.receive()
+            let sightings = try await server.probers().get()
+            #expect(sightings.map(\.identity.address) == ["127.0.0.1", "127.0.0.1"])
+            #expect(sightings.map(\.identity.userAgent) == ["lb", "agent"])
+            #expect(sightings.map(\.told) == ["200", "up"] && sightings.allSatisfy { $0.lastAt == clock.now })
+            let looked = await withCheckedContinuation { waiting in
+                server.lookAtProbers { waiting.resume(returning: $0) }
+            }
+            #expect(looked == sightings)
+        }
+    }
+
     @Test("the self check follows the heartbeat")
     func selfCheck() async throws {
         try await Self.withServer { server, clock in

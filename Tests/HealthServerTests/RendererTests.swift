@@ -24,7 +24,8 @@ struct RendererTests {
                 #expect(response["Content-Type"] == "application/health+json")
                 #expect((response["Retry-After"] != nil) == (code == 503))
                 #expect((response["X-Envoy-Degraded"] == "true") == (status == "warn" || state == .degraded))
-                #expect((response["X-Envoy-Immediate-Health-Check-Fail"] == "true") == (state == .draining))
+                let isDrained = state == .draining || state == .drained
+                #expect((response["X-Envoy-Immediate-Health-Check-Fail"] == "true") == isDrained)
             }
         }
     }
@@ -278,7 +279,7 @@ struct RendererTests {
         #expect(line(.degraded, 2) == "up ready 100%\n")
         #expect(line(.draining, 2) == "up drain\n")
         #expect(line(.stopped, 0, reason: "by\nops") == "stopped # stopped: by ops\n")
-        #expect(line(.drained, 0) == "stopped # drained: no instance is ready\n")
+        #expect(line(.drained, 0) == "up drain\n")
         #expect(line(.starting, 0) == "down # starting: no instance is ready\n")
         #expect(line(.unhealthy, 0, reason: "exited") == "down # unhealthy: exited\n")
     }

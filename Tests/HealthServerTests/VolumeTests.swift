@@ -1,6 +1,8 @@
 import Glibc
 import NIOCore
 import NIOEmbedded
+import StatusBoard
+import SupervisorCore
 import Testing
 
 @testable import HealthServer
@@ -105,12 +107,38 @@ struct VolumeTests {
         "GET /metrics HTTP/1.1\r\nHost: h\r\nAccept: text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n\r\n",
         "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "\u{16}\u{3}\u{1}\u{0}\u{A5}",
+        "GET /health/auth HTTP/1.1\r\nHost: h\r\nUser-Agent: lb/1\r\nX-Haproxy-Server-State: "
+            + "UP 2/3; address=127.0.0.1; port=1; name=b/s; node=n; weight=1/2; scur=13/22; qcur=0\r\n\r\n",
         "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n", "GET / HTTP/1.1\nHost: h\n\n",
     ].map { Array($0.utf8) }
+
+    /// Requests of probers, known and new, with what HAProxy might say and what it never would.
+    private func probing(_ run: inout FuzzRun) -> [UInt8] {
+        let states = [
+            "UP 2/3", "DOWN", "NOLB 1/2", "no check", "UP (agent)", "; ", "scur=", "1/2", "99999999999/1", " ",
+        ]
+        var bytes: [UInt8] = []
+        for _ in 0..<run.number(1...12) {
+            let agent = run.oneIn(3) ? "lb/\(run.number(0...9))" : "lb/\(run.random.next())"
+            let path = ["/", "/health", "/health/auth", "/health/auth/0", "/?\(run.random.next())"][run.number(0...4)]
+            bytes += Array("GET \(path) HTTP/1.1\r\nHost: h\r\nUser-Agent: \(agent)\r\n".utf8)
+            bytes += Array("X-Haproxy-Server-State: ".utf8)
+            if run.oneIn(4) {
+                // No control characters, or the request is refused before it is looked at.
+                bytes += run.noise(run.number(0...700)).map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: ";") : $0 }
+            } else {
+                for _ in 0..<run.number(0...8) { bytes += Array(states[run.number(0...states.count - 1)].utf8) }
+            }
+            bytes += Array("\r\n\r\n".utf8)
+        }
+        if run.oneIn(4) { run.mutate(&bytes) }
+        return bytes
+    }
 
     /// What one client says on one connection.
     private func speech(_ run: inout FuzzRun) -> [UInt8] {
         let kind = run.number(0...99)
+        if kind >= 70 { return probing(&run) }
         if kind < 3 { return run.noise(run.number(1...20_000)) }
         var bytes: [UInt8] = []
         for _ in 0..<run.number(1...8) { bytes += Self.valid[run.number(0...Self.valid.count - 1)] }
@@ -131,14 +159,16 @@ struct VolumeTests {
     @Test("the HTTP connection handler")
     func http() throws {
         var run = FuzzRun("HTTP")
-        let service = Fixture.health()
+        let clock = TestClock()
+        let board = Fixture.board()
+        let service = Fixture.health(board, clock: clock)
         let known = Set(["200", "400", "404", "405", "414", "431", "505"])
         var connections = 0
         while !run.isDone {
             let bytes = speech(&run)
             weak var handler: ConnectionHandler?
             do {
-                let client = try EmbeddedClient(service)
+                let client = try EmbeddedClient(service, from: "192.0.2.\(run.number(1...9))")
                 handler = client.handler
                 for chunk in run.chunks(bytes) where client.isOpen { try client.send(chunk) }
                 // Who is silent is cut off in the end; who leaves, leaves.
@@ -156,7 +186,11 @@ struct VolumeTests {
             try #require(handler == nil, run.place)
             run.total += bytes.count
             connections += 1
+            clock.advance(.milliseconds(run.number(0...30)))
+            if run.oneIn(100) { try checkProbers(service, run) }
         }
+        try checkProbers(service, run)
+        #expect(service.probers.count == service.limits.probers, run.place)
         #expect(service.openConnections == 0, run.place)
         #expect(connections > 5000)
         // It came everywhere.
@@ -164,9 +198,24 @@ struct VolumeTests {
         for kind in [CloseKind.normal, .malformed, .tls, .http2, .truncated, .slow] {
             #expect(service.counters.count(of: kind) > 0, "\(kind)")
         }
+        board.beat(at: clock.now, wallClockOffset: Fixture.wallClockOffset)
         let fresh = try #require(try EmbeddedClient.get(service, "/livez"))
         #expect(fresh.code == 200)
         run.checkGrowth()
+    }
+
+    private func checkProbers(_ service: HealthService, _ run: FuzzRun) throws {
+        let sightings = service.probers.sightings()
+        try #require(sightings.count <= service.limits.probers, run.place)
+        try #require(Set(sightings.map(\.identity)).count == sightings.count, run.place)
+        for sighting in sightings {
+            let identity = sighting.identity
+            let texts = [identity.address, identity.userAgent, identity.path, identity.host]
+            try #require(texts.allSatisfy { $0.utf8.count <= service.limits.proberTextBytes }, run.place)
+            try #require(!texts.joined().unicodeScalars.contains { $0.value < 0x20 }, run.place)
+            let isKnown = ["200", "404", "503"].contains(sighting.told) || sighting.isAgent
+            try #require(isKnown && sighting.requests > 0 && sighting.period != .zero, run.place)
+        }
     }
 
     @Test("the agent's connection handler")
@@ -208,6 +257,8 @@ struct VolumeTests {
         }
         #expect(service.openAgentConnections == 0, run.place)
         #expect(answers > 1000 && answers < connections)
+        #expect(service.probers.count == service.limits.probers || service.probers.count > 3, run.place)
+        try checkProbers(service, run)
         run.checkGrowth()
     }
 
