@@ -105,6 +105,8 @@ static void take_info(const struct nlattr *attribute, struct clinux_connection *
     connection->bytes_received = info.tcpi_bytes_received;
     connection->last_sent_ms = info.tcpi_last_data_sent;
     connection->last_received_ms = info.tcpi_last_data_recv;
+    bool tells = size >= offsetof(struct tcp_info, tcpi_data_segs_out) + sizeof info.tcpi_data_segs_out;
+    connection->has_sent = !tells || info.tcpi_data_segs_out > 0;
 }
 
 static void take_connection(const struct nlmsghdr *header, struct clinux_connection *connection) {

@@ -22,8 +22,11 @@ public struct ListedConnection: Sendable, Equatable {
     public var localPort: UInt16
     public var remote: RemoteEnd
     public var state: State
-    /// Bytes that the other side sent and the kernel has confirmed; nil where the kernel does not tell, as in TIME_WAIT.
+    /// Bytes that the other side sent and the kernel has confirmed; nil where the kernel does not tell, as in
+    /// TIME_WAIT.
     public var bytesReceived: UInt64?
+    /// Whether we ever sent data.
+    public var hasSent = true
     /// Time since data was last sent and last received; both count from the connection's beginning where there was
     /// none. To the kernel's tick, some milliseconds.
     public var sinceSent: Duration = .zero
@@ -235,6 +238,7 @@ extension ListedConnection {
         // The kernel counts the end of the other side's direction as one more byte.
         let hasEnd = state == .closeWait || state == .lastAck || state == .closing
         bytesReceived = hasEnd && raw.bytes_received > 0 ? raw.bytes_received - 1 : raw.bytes_received
+        hasSent = raw.has_sent
         sinceSent = .milliseconds(raw.last_sent_ms)
         sinceReceived = .milliseconds(raw.last_received_ms)
     }

@@ -137,7 +137,7 @@ struct clinux_port_range {
 };
 struct clinux_connection {
     uint64_t identity; /* the same for all of a connection's life, and no other's */
-    uint64_t bytes_received; /* this and the next two only with `has_info`; a FIN counts as one byte */
+    uint64_t bytes_received; /* this, the next two and `has_sent` only with `has_info`; a FIN counts as one byte */
     uint32_t last_sent_ms;
     uint32_t last_received_ms;
     uint32_t receive_queue;
@@ -146,6 +146,7 @@ struct clinux_connection {
     uint16_t remote_port;
     uint8_t state; /* TCP_ESTABLISHED (1) to TCP_CLOSING (11) */
     bool has_info;
+    bool has_sent; /* data, ever; true where the kernel is too old to tell */
     bool interrupted; /* the table changed while it was read: it may lack some */
     uint8_t remote[16]; /* an IPv4 address as ::ffff:a.b.c.d */
 };
