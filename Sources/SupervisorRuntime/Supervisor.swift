@@ -31,6 +31,9 @@ public final class Supervisor {
     var shimPid: Int32?
     var notify: NotifyIntake?
     let prober: Prober
+    let traffic: TrafficCounter
+    /// Why connections could not be counted, as was last said.
+    var saidTrafficProblem: String?
     lazy var execProbes = ExecProbes(reactor: reactor, hands: execHands())
     /// The fleet is stopped; the last exec probes are being ended.
     var finishesWhenProbesAreGone = false
@@ -102,6 +105,7 @@ public final class Supervisor {
             mailbox: mailbox
         )
         launches = LaunchBuilder(configuration)
+        traffic = TrafficCounter { mailbox.post(.connectionsCounted($0.figures, problem: $0.problem)) }
         prober = Prober(clock: { MonotonicClock.now() }) { mailbox.post(.probed($0)) }
         probedServices = configuration.spec.services.enumerated().flatMap { index, service in
             ProbeKind.allCases.filter { service.probe($0) != nil }.map { (index, $0) }
@@ -140,7 +144,8 @@ public final class Supervisor {
         case .watch(let key, let policy, let firstAt): watch(key, policy, firstAt: firstAt)
         case .unwatch(let key): unwatch(key)
         case .measurePressure: measurePressure()
-        case .lookAtProbers, .countConnections: break
+        case .countConnections(let services): countConnections(services)
+        case .lookAtProbers: break
         case .remember(let id, let memory):
             link?.send(.remember(key: MemoryKeys.instance(id), value: memory?.encoded() ?? []))
         case .rememberNode(let node): link?.send(.remember(key: MemoryKeys.node, value: node.encoded()))

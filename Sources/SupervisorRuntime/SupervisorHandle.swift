@@ -14,6 +14,8 @@ public enum SupervisorLetter: Sendable {
     case intentsNotSaved(String)
     /// Probes have found something.
     case probed([ProbeReport])
+    /// Connections were counted, or could not be: the problem says why, or why not all were.
+    case connectionsCounted([TrafficFigure]?, problem: String?)
 }
 
 /// How the edges reach supervision: letters in, replies out.
@@ -77,6 +79,8 @@ extension Supervisor {
         case .logProblem(let text): record(subject: nil, kind: "log-problem", text)
         case .intentsNotSaved(let text): record(subject: nil, kind: "warning", text)
         case .probed(let reports): received(reports)
+        case .connectionsCounted(let figures, let problem):
+            received(TrafficCounter.Answer(figures: figures, problem: problem))
         }
     }
 
