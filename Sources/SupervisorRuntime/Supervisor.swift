@@ -175,8 +175,9 @@ public final class Supervisor {
         guard let service = service(id.service) else { return }
         holdPipe(of: id, service)
         guard let link else { return }
-        do throws(EnvironmentFiles.Problem) {
-            let request = try launches.request(service, index: id.index, generation: generation)
+        do throws(StartProblem) {
+            let sockets = try listenerNames(for: service)
+            let request = try launches.request(service, index: id.index, generation: generation, sockets: sockets)
             if link.send(.start(request)) { return }
             let failure = SpawnFailure(stage: .prepare, errno: Self.argumentsTooLong, path: "")
             refuse(
