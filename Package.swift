@@ -67,7 +67,9 @@ let package = Package(
         // Asks the workers how they are, on a thread of its own.
         .target(
             name: "Prober",
-            dependencies: ["SupervisorCore", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK],
+            dependencies: [
+                "SupervisorCore", "LinuxPlatform", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK,
+            ],
             swiftSettings: strict
         ),
 

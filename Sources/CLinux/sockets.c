@@ -205,7 +205,8 @@ ssize_t clinux_receive(
     return result;
 }
 
-int clinux_tcp_listen(const char *host, int port, int backlog, const char **failed) {
+int clinux_tcp_listen(
+    const char *host, int port, int backlog, bool nonblocking, bool v6_only, const char **failed) {
     struct addrinfo hints = {
         .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM,
     };
@@ -217,7 +218,7 @@ int clinux_tcp_listen(const char *host, int port, int backlog, const char **fail
     int on = 1;
     int result = 0;
     *failed = "create a socket for";
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0);
     if (fd == -1) {
         result = -errno;
         freeaddrinfo(found);
@@ -225,7 +226,7 @@ int clinux_tcp_listen(const char *host, int port, int backlog, const char **fail
     }
     *failed = "set the options of the socket for";
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == -1) result = -errno;
-    if (result == 0 && found->ai_family == AF_INET6 &&
+    if (result == 0 && v6_only && found->ai_family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == -1) result = -errno;
     if (result == 0) {
         *failed = "bind to";

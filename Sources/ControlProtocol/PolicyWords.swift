@@ -86,6 +86,10 @@ struct PolicyWords {
             case (.execute, 8): return "\(failure.path) is no program for this machine, or lacks its #! line"
             case (.workingDirectory, _): return "create \(failure.path), or correct \(key).working_directory"
             case (.user, _), (.group, _), (.groups, _): return "run eiderd as root, or remove \(key).user and .group"
+            case (.descriptors, 98): return "end what listens on \(failure.path), or correct \(key).sockets"
+            case (.descriptors, 99): return "this host does not have that address: correct \(key).sockets"
+            case (.descriptors, 2): return "create the directory of \(failure.path), or correct \(key).sockets"
+            case (.descriptors, 13): return "run eiderd as root, or correct \(key).sockets"
             case (_, 11), (_, 12), (_, 23), (_, 24): return "the host has run out of processes, memory or descriptors"
             default: return nil
             }

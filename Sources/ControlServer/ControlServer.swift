@@ -24,7 +24,7 @@ public final class ControlServer: Sendable {
     ///   - listener: a Unix stream socket, bound and listening; closed by the server when it stops.
     ///   - board: where status is read.
     ///   - port: what carries commands out.
-    ///   - access: who may do what.
+    ///   - access: who may do what, asked once for each connection: it may change.
     ///   - version: the daemon's, for `GET /v1/version`.
     ///   - loop: where the server lives.
     ///   - clock: the monotonic clock.
@@ -33,7 +33,7 @@ public final class ControlServer: Sendable {
         listener: CInt,
         board: StatusBoard,
         port: any SupervisorPort,
-        access: AccessPolicy,
+        access: @escaping @Sendable () -> AccessPolicy,
         version: String,
         loop: any EventLoop,
         limits: ControlLimits = ControlLimits(),
@@ -81,12 +81,17 @@ final class ControlService {
     let responder: Responder
     let limits: ControlLimits
     let register: ConnectionRegister
-    private let access: AccessPolicy
+    private let access: @Sendable () -> AccessPolicy
     private let loop: any EventLoop
     /// For the user database, which may ask the network.
     private let lookups = NIOThreadPool(numberOfThreads: 1)
 
-    init(responder: Responder, access: AccessPolicy, limits: ControlLimits, loop: any EventLoop) {
+    init(
+        responder: Responder,
+        access: @escaping @Sendable () -> AccessPolicy,
+        limits: ControlLimits,
+        loop: any EventLoop
+    ) {
         self.responder = responder
         self.access = access
         self.limits = limits
@@ -131,7 +136,7 @@ final class ControlService {
     private func identify(_ peer: PeerCredentials) -> EventLoopFuture<AccessPolicy.Identity> {
         let key = ConnectionRegister.UserKey(uid: peer.uid, gid: peer.gid)
         if let known = register.identity(key, at: .now()) { return loop.makeSucceededFuture(known) }
-        let access = access
+        let access = access()
         let found = lookups.runIfActive(eventLoop: loop) { access.identify(uid: peer.uid, gid: peer.gid) }
         let promise = loop.makePromise(of: AccessPolicy.Identity.self)
         let timeout = loop.assumeIsolated().scheduleTask(in: limits.lookupTime) {

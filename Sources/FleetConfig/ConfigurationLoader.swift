@@ -117,7 +117,7 @@ public enum ConfigurationLoader {
             services.append(decoded)
         }
         // With a file missing, half of what these rules would say is not so.
-        if !isIncomplete { FleetRules.check(services, &problems) }
+        if !isIncomplete { FleetRules.check(services, configuration.spec, &problems) }
         warnOfHealthPorts(services, configuration.spec.health, &problems)
         configuration.spec.services.reserveCapacity(services.count)
         for service in services {

@@ -1,4 +1,5 @@
 import Glibc
+import LinuxPlatform
 import NIOCore
 import NIOPosix
 import SupervisorCore
@@ -58,7 +59,9 @@ final class Inbox: Sendable {
             if wish != nil, state.lastActivity == nil { state.lastActivity = now }
             if case .idle = state.phase, !state.wishes.isEmpty {
                 // Without a thread the next call tries again.
-                if let thread = OwnThread.start("eider-prober", { self.live() }) { state.phase = .starting(thread) }
+                if let thread = try? OwnThread.start("eider-prober", { self.live() }) {
+                    state.phase = .starting(thread)
+                }
             }
             wake(&state)
         }

@@ -1,4 +1,5 @@
 import Glibc
+import LinuxPlatform
 import NIOCore
 import SupervisorCore
 
@@ -34,7 +35,7 @@ struct Lookups {
             return .unknown(.name, "\(name) was not looked up: \(waiting.count) other look-ups are stuck")
         }
         let limit = limits.addresses
-        let thread = OwnThread.start("eider-resolve") {
+        let thread = try? OwnThread.start("eider-resolve") {
             inbox.post(Finding(name: name, answer: Self.ask(name, limit: limit)))
         }
         guard let thread else { return .unknown(.resources, "no thread could be started to look \(name) up") }

@@ -2,6 +2,13 @@ import FleetConfig
 import ShimProtocol
 import SupervisorCore
 
+/// Why an instance cannot be started, known before the shim is asked.
+struct StartProblem: Error {
+    var failure: SpawnFailure
+    /// One sentence for people, with what to do next where that is not plain.
+    var text: String
+}
+
 /// Turns a service's configuration into the numbers and bytes of a start. Users were looked up when the configuration
 /// was read.
 struct LaunchBuilder {
@@ -20,12 +27,16 @@ struct LaunchBuilder {
     /// `RLIMIT_NOFILE`, of every Linux port that Debian 12 has a Swift for.
     private static let nofile: Int32 = 7
 
-    /// Everything the shim needs to start this instance, but for the generation.
+    /// Everything the shim needs to start this instance.
+    ///
+    /// - Parameter sockets: what it is passed, under the names by which the shim holds it, in the order of the
+    ///   configuration.
     func request(
         _ service: ServiceSpec,
         index: Int,
-        generation: Generation
-    ) throws(EnvironmentFiles.Problem) -> LaunchRequest {
+        generation: Generation,
+        sockets: [HeldName] = []
+    ) throws(StartProblem) -> LaunchRequest {
         let id = InstanceID(service: service.name, index: index)
         let expand = { (text: String) in self.expand(text, service, index: index) }
         var request = LaunchRequest(
@@ -34,7 +45,8 @@ struct LaunchBuilder {
             arguments: service.command.map(expand),
             output: HeldNames.outputWriter(id)
         )
-        request.environment = try environment(service, index: index, expand)
+        request.environment = try environment(service, index: index, sockets: sockets.count, expand)
+        request.sockets = sockets
         request.workingDirectory = expand(service.workingDirectory)
         request.credentials = service.credentials
         request.umask = service.umask
@@ -65,7 +77,7 @@ struct LaunchBuilder {
         _ place: InstanceID,
         _ generation: Generation,
         output: HeldName
-    ) throws(EnvironmentFiles.Problem) -> LaunchRequest {
+    ) throws(StartProblem) -> LaunchRequest {
         var request = try request(service, index: index, generation: generation)
         request.instance = place
         request.output = output
@@ -81,8 +93,9 @@ struct LaunchBuilder {
     private func environment(
         _ service: ServiceSpec,
         index: Int,
+        sockets: Int,
         _ expand: (String) -> String
-    ) throws(EnvironmentFiles.Problem) -> [String] {
+    ) throws(StartProblem) -> [String] {
         var values: [String: String] = [:]
         for name in service.passEnvironment { values[name] = inherited[name] }
         for variable in service.environment { values[variable.name] = expand(variable.value) }
@@ -95,6 +108,12 @@ struct LaunchBuilder {
         if let watchdog = service.liveness.watchdog {
             values["WATCHDOG_USEC"] = String(watchdog.clampedNanoseconds / 1_000)
             values["WATCHDOG_PID"] = LaunchRequest.pidPlaceholder
+        }
+        // sd_listen_fds(3). systemd's name for a socket is that of its unit.
+        if sockets > 0 {
+            values["LISTEN_FDS"] = String(sockets)
+            values["LISTEN_PID"] = LaunchRequest.pidPlaceholder
+            values["LISTEN_FDNAMES"] = repeatElement(service.name, count: sockets).joined(separator: ":")
         }
         return values.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
     }
@@ -134,7 +153,26 @@ enum HeldNames {
         name.hasPrefix("control:") ? String(name.dropFirst("control:".count)) : nil
     }
 
-    static func isListener(_ name: HeldName) -> Bool { name.hasPrefix("health/") || name.hasPrefix("control:") }
+    /// A socket that is listened on for a service; names of services have no slash.
+    static func socket(_ service: String, _ address: String) -> HeldName { "socket/\(service)/\(address)" }
+
+    /// Whose socket it is, and its entry in `sockets`; nil for every other name.
+    static func passed(_ name: HeldName) -> (service: String, address: String)? {
+        guard name.hasPrefix("socket/") else { return nil }
+        let parts = name.dropFirst("socket/".count).split(separator: "/", maxSplits: 1)
+        return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
+    }
+
+    /// The file of a Unix socket that is listened on, for control or for a service.
+    static func path(of name: HeldName) -> String? {
+        if let path = path(ofControl: name) { return path }
+        guard let address = passed(name)?.address, case .unix(let path)? = PassedSocket(address) else { return nil }
+        return path
+    }
+
+    static func isListener(_ name: HeldName) -> Bool {
+        name.hasPrefix("health/") || name.hasPrefix("control:") || passed(name) != nil
+    }
 
     /// The instance whose output this is; nil for every other name.
     static func instance(ofReader name: HeldName) -> InstanceID? {

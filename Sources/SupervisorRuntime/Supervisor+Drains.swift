@@ -29,8 +29,4 @@ extension Supervisor {
         }
         receive(.probersSeen(sightings))
     }
-
-    func countConnections(of services: [String]) {
-        reactor.schedule(at: MonotonicClock.now()) { [unowned self] in receive(.connectionsCounted(nil)) }
-    }
 }

@@ -2,8 +2,9 @@ import LinuxPlatform
 import ShimProtocol
 public import SupervisorCore
 
-// The sockets that the edges serve. The shim holds them too, so that a connection made while no daemon lives waits
-// for the next one instead of being refused (rule P8).
+// Listening sockets: those that the edges serve, and what daemon and shim share of those that services are passed.
+// The shim holds them too, so that a connection made while no daemon lives waits for the next one instead of being
+// refused (rule P8).
 extension Supervisor {
     /// A listening socket of the health server, taken over from an earlier daemon or made anew. The caller owns it.
     public func healthListener(_ address: ListenAddress) throws(SupervisorError) -> Int32 {
@@ -44,7 +45,7 @@ extension Supervisor {
     }
 
     /// What to do about a socket that cannot be had.
-    private static func advice(_ error: SystemError) -> String {
+    static func advice(_ error: SystemError) -> String {
         let text = error.description
         switch error.errno {
         case 98: return text + "; another program listens there: end it, or choose another address in the configuration"
@@ -65,14 +66,18 @@ extension Supervisor {
 
     /// Lets go of held sockets that the present configuration does not name.
     public func dropUnusedListeners() {
-        for name in heldListeners.keys.sorted() where listeners[name] == nil { link?.send(.letGo(name)) }
+        adoptPassedSockets()
+        for name in heldListeners.keys.sorted() where listeners[name] == nil {
+            link?.send(.letGo(name))
+            if HeldNames.passed(name) != nil { removeSocketFile(of: name) }
+        }
         heldListeners = [:]
         link?.flush()
     }
 
     /// Socket files that somebody removed are made anew: without them no worker and no operator would reach us.
     func renewSockets() {
-        let problems = [renewNotifySocket(), renewControlSocket()].compactMap { $0 }
+        let problems = [renewNotifySocket(), renewControlSocket()].compactMap { $0 } + renewPassedSockets()
         // Once, however long it lasts: it is tried again with every heartbeat.
         for problem in problems where !socketProblems.contains(problem) {
             record(subject: nil, kind: "warning", problem)
@@ -127,8 +132,8 @@ extension Supervisor {
 
 extension SharedDescriptor {
     /// A socket file that was removed or replaced leaves its socket unreachable: then a new one is made.
-    fileprivate func isStillNamed(_ name: HeldName) -> Bool {
-        guard let path = HeldNames.path(ofControl: name) else { return true }
+    func isStillNamed(_ name: HeldName) -> Bool {
+        guard let path = HeldNames.path(of: name) else { return true }
         return FileKind.isSocket(path)
     }
 }

@@ -76,7 +76,7 @@ extension Supervisor {
         }
         let name = HeldNames.probeOutput(place)
         var request: LaunchRequest
-        do throws(EnvironmentFiles.Problem) {
+        do throws(StartProblem) {
             request = try launches.probe(service, index: key.instance.index, place, generation, output: name)
         } catch {
             throw ExecProbes.Obstacle(kind: .spawn, text: error.text)

@@ -86,6 +86,9 @@ extension Supervisor {
             serviceSpecs[service.name] = service
             output.collector.configure(service: service.name, logs: service.logs)
         }
+        // Of those that have other sockets now. What another service has taken over stays open for it.
+        let addresses = new.services.flatMap(\.sockets)
+        for service in new.services { dropSockets(of: service.name, keeping: addresses) }
         handle.replace(spec: new)
         if new.control != old.control { accessChanged(new.control) }
         // Workers of services that went may still speak, until they are gone.

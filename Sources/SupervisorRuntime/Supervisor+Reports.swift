@@ -20,6 +20,7 @@ extension Supervisor {
             for warning in warnings { record(subject: id.description, kind: "warning", "\(id): \(warning)") }
             receive(.started(id, generation, pid: pid, at: at))
         case .startFailed(let id, let generation, let failure):
+            if failure.stage == .descriptors { holdAgain(failure.path) }
             receive(.startFailed(id, generation, failure))
         case .exited(let id, let generation, let status, let usage, _, let outOfMemory, let treeGone):
             forgetPid(of: id, generation)

@@ -120,6 +120,7 @@ extension Supervisor {
             record(subject: nil, kind: "stopped", "the fleet is stopped")
             FileSystem.remove(configuration.notifySocketPath)
             FileSystem.remove(configuration.spec.control.socket)
+            removePassedSocketFiles()
         }
         // Left to the end of the process, as the edges' threads are, and never released: it would stop itself then, by
         // way of libdispatch, which traps where it gets no descriptors.

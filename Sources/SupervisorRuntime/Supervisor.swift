@@ -36,6 +36,9 @@ public final class Supervisor {
     var shimPid: Int32?
     var notify: NotifyIntake?
     let prober: Prober
+    let traffic: TrafficCounter
+    /// Why connections could not be counted, as was last said.
+    var saidTrafficProblem: String?
     lazy var execProbes = ExecProbes(reactor: reactor, hands: execHands())
     /// The fleet is stopped; the last exec probes are being ended.
     var finishesWhenProbesAreGone = false
@@ -111,6 +114,7 @@ public final class Supervisor {
             mailbox: mailbox
         )
         launches = LaunchBuilder(configuration)
+        traffic = TrafficCounter { mailbox.post(.connectionsCounted($0.figures, problem: $0.problem)) }
         prober = Prober(clock: { MonotonicClock.now() }) { mailbox.post(.probed($0)) }
         for service in configuration.spec.services { serviceSpecs[service.name] = service }
     }
@@ -145,7 +149,7 @@ public final class Supervisor {
         case .unwatch(let key): unwatch(key)
         case .measurePressure: measurePressure()
         case .lookAtProbers: askProbers()
-        case .countConnections(let services): countConnections(of: services)
+        case .countConnections(let services): countConnections(services)
         case .remember(let id, let memory):
             link?.send(.remember(key: MemoryKeys.instance(id), value: memory?.encoded() ?? []))
         case .rememberNode(let node): link?.send(.remember(key: MemoryKeys.node, value: node.encoded()))
@@ -175,8 +179,9 @@ public final class Supervisor {
         guard let service = service(id.service) else { return }
         holdPipe(of: id, service)
         guard let link else { return }
-        do throws(EnvironmentFiles.Problem) {
-            let request = try launches.request(service, index: id.index, generation: generation)
+        do throws(StartProblem) {
+            let sockets = try listenerNames(for: service)
+            let request = try launches.request(service, index: id.index, generation: generation, sockets: sockets)
             if link.send(.start(request)) { return }
             let failure = SpawnFailure(stage: .prepare, errno: Self.argumentsTooLong, path: "")
             refuse(
@@ -252,7 +257,10 @@ public final class Supervisor {
     private func publishEverything(_ now: MonotonicInstant) {
         publishedStructure = machine.structure
         let names = Set((0..<machine.serviceCount).map { machine.serviceName(at: $0) })
-        serviceSpecs = serviceSpecs.filter { names.contains($0.key) }
+        for name in serviceSpecs.keys.sorted() where !names.contains(name) {
+            serviceSpecs[name] = nil
+            dropSockets(of: name)
+        }
         _ = machine.takeChangedServices()
         _ = machine.takeChangedDrains(at: now)
         let fleet = machine.fleetStatus(at: now)

@@ -18,12 +18,12 @@ enum SupervisorLetter: Sendable {
     case probed([ProbeReport])
     /// Who asks the health ports.
     case probersSeen([ProberSighting])
-    /// Connections were counted; nil where the kernel does not tell.
-    case connectionsCounted([TrafficFigure]?)
     case planDrain(DrainRequest, reply: @Sendable (DrainPlan) -> Void)
     case reload(ReloadRequest)
     /// The configuration was read, for the reload that goes on.
     case configurationRead(Result<Configuration, ConfigurationErrors>)
+    /// Connections were counted, or could not be: the problem says why, or why not all were.
+    case connectionsCounted([TrafficFigure]?, problem: String?)
 }
 
 /// How the edges reach supervision: letters in, replies out.
@@ -97,10 +97,11 @@ extension Supervisor {
         case .intentsNotSaved(let text): record(subject: nil, kind: "warning", text)
         case .probed(let reports): received(reports)
         case .probersSeen(let sightings): probersSeen(sightings)
-        case .connectionsCounted(let figures): receive(.connectionsCounted(figures))
         case .planDrain(let request, let reply): plan(DrainPlanRequest(request: request, reply: reply))
         case .reload(let request): begin(request)
         case .configurationRead(let result): configurationRead(result)
+        case .connectionsCounted(let figures, let problem):
+            received(TrafficCounter.Answer(figures: figures, problem: problem))
         }
     }
 

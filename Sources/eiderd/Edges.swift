@@ -41,18 +41,13 @@ struct Edges {
             clock: { MonotonicClock.now() },
             processFigures: { ProcessFigures.current() }
         ).wait()
-        let access = AccessPolicy(
-            admins: spec.control.admins,
-            readers: spec.control.readers,
-            lookup: SystemAccounts(),
-            ownUser: Accounts.ownUserID
-        )
+        let access = Access(spec.control)
         let startControl = { [board = supervisor.board, port = supervisor.handle] (listener: Int32) in
             ControlServer.start(
                 listener: listener,
                 board: board,
                 port: port,
-                access: access,
+                access: { access.policy },
                 version: Eiderd.version,
                 loop: loop,
                 clock: { MonotonicClock.now() }
@@ -61,6 +56,8 @@ struct Edges {
         let control = ControlServers(try startControl(listeners.control).wait())
         supervisor.controlRenewed = { listener in startControl(listener).whenSuccess { control.add($0) } }
         let handle = supervisor.handle
+        supervisor.accessChanged = { access.replace($0) }
+        supervisor.askProbers = { health.lookAtProbers { handle.probersSeen($0) } }
         supervisor.askEdges = { health.selfCheck().whenSuccess { if $0 { handle.edgesAnswered() } } }
         let served = [("health", health.boundAddresses), ("the HAProxy agent", health.agentAddresses)]
         for (what, addresses) in served {
@@ -99,5 +96,30 @@ private final class ControlServers: Sendable {
 
     func stop() {
         for server in servers.withLock({ $0 }) { try? server.stop(leavingThreads: true).wait() }
+    }
+}
+
+/// Who may use the control socket, by the configuration in force.
+private final class Access: Sendable {
+    private let current: Mutex<AccessPolicy>
+
+    init(_ spec: ControlSpec) {
+        current = Mutex(Self.policy(spec))
+    }
+
+    var policy: AccessPolicy { current.withLock { $0 } }
+
+    func replace(_ spec: ControlSpec) {
+        let policy = Self.policy(spec)
+        current.withLock { $0 = policy }
+    }
+
+    private static func policy(_ spec: ControlSpec) -> AccessPolicy {
+        AccessPolicy(
+            admins: spec.admins,
+            readers: spec.readers,
+            lookup: SystemAccounts(),
+            ownUser: Accounts.ownUserID
+        )
     }
 }

@@ -40,7 +40,7 @@ final class Harness: Sendable {
             listener: listener,
             board: Fixture.board,
             port: port,
-            access: access,
+            access: { access },
             version: "1.2.3",
             loop: group.next(),
             limits: limits,

@@ -226,7 +226,6 @@ import Testing
         let text = "is accepted but not acted on by this version"
         #expect(
             configuration.warnings.map(\.description) == [
-                "\(main):47: services.auth.sockets: \(text)",
                 "\(main):79: services.auth.breaker: \(text)",
                 "\(main):87: dependencies.\"svc.payment.v1\": \(text)",
             ]
@@ -376,12 +375,12 @@ import Testing
     }
 
     @Test func summaryCounts() throws {
-        let summary = try loadService("replicas = 2\nsockets = [\"h:1\"]").get().summary()
+        let summary = try loadService("replicas = 2\nbreaker.mode = \"auto\"").get().summary()
         #expect(
             summary == """
                 1 service, 2 processes, 1 warning
                 read \(main)
-                warning: \(main):4: services.a.sockets: is accepted but not acted on by this version
+                warning: \(main):4: services.a.breaker: is accepted but not acted on by this version
                 """
         )
     }

@@ -111,6 +111,11 @@ import Testing
             "sockets = [\"9100\"]",
             "sockets: cannot use \"9100\"; use \"host:port\" or \"unix:/path\", such as \"0.0.0.0:9100\""
         ),
+        (
+            "sockets = [\"web:9100\"]",
+            "sockets: cannot use \"web:9100\"; no name is looked up to listen on: use a numeric host, "
+                + "such as \"0.0.0.0:9100\""
+        ),
         ("working_directory = \"tmp\"", "working_directory: cannot use \"tmp\"; use an absolute path, such as \"/\""),
         ("replica = 1", "replica: cannot use the key \"replica\"; did you mean \"replicas\"?"),
         ("policy = \"never\"", "policy: cannot use the key \"policy\"; did you mean \"restart.policy\"?"),
@@ -198,9 +203,42 @@ import Testing
             """
         ),
         (
-            "sockets = [\"h:1\"]\n[services.b]\ncommand = [\"/b\"]\nsockets = [\"h:1\"]",
-            "6: services.b.sockets: cannot listen on \"h:1\" again; service \"a\" already does"
+            "sockets = [\"1.2.3.4:1\"]\n[services.b]\ncommand = [\"/b\"]\nsockets = [\"1.2.3.4:1\"]",
+            "6: services.b.sockets: cannot listen on \"1.2.3.4:1\" again; service \"a\" already does"
         ),
+        (
+            "sockets = [\"unix:/run/x\", \"unix:/run/x\"]",
+            "3: services.a.sockets: cannot listen on \"unix:/run/x\" again; service \"a\" already does"
+        ),
+        (
+            "sockets = [\"0.0.0.0:1\"]\n[services.b]\ncommand = [\"/b\"]\nsockets = [\"localhost:1\", \"[::]:1\"]",
+            """
+            6: services.b.sockets: cannot listen on "localhost:1"; "0.0.0.0:1" of service "a" takes the same port
+            6: services.b.sockets: cannot listen on "[::]:1"; "0.0.0.0:1" of service "a" takes the same port
+            """
+        ),
+        (
+            "sockets = [\"127.0.0.1:1\", \"127.0.0.2:1\", \"[::1]:1\", \"[::2]:1\"]",
+            ""
+        ),
+        (
+            "sockets = [\"10.0.0.1:8080\"]",
+            "3: services.a.sockets: cannot listen on \"10.0.0.1:8080\"; Eider answers health checks on "
+                + "\"0.0.0.0:8080\""
+        ),
+        (
+            "sockets = [\"unix:/run/eider/control.sock\", \"unix:/run/eider/notify\"]",
+            """
+            3: services.a.sockets: cannot listen on "unix:/run/eider/control.sock"; it is control.socket
+            3: services.a.sockets: cannot listen on "unix:/run/eider/notify"; it is the notify socket of workers
+            """
+        ),
+        (
+            "sockets = [\"0.0.0.0:9101\"]\n[services.b]\ncommand = [\"/b\"]\nreplicas = 2\nport_base = 9100",
+            "3: services.a.sockets: cannot listen on \"0.0.0.0:9101\"; service \"b\" has ports 9100 to 9101"
+        ),
+        // Its own workers know which of the two they use.
+        ("sockets = [\"0.0.0.0:9100\"]\nport_base = 9100", ""),
     ]
 
     @Test(arguments: combinations)

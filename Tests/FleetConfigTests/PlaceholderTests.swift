@@ -1,4 +1,5 @@
 import FleetConfig
+import SupervisorCore
 import Testing
 
 @Suite struct PlaceholderTests {

@@ -16,7 +16,8 @@ enum ImportRules {
         "ControlProtocol": ["SupervisorCore", "StatusBoard"],
         "Metrics": ["SupervisorCore", "StatusBoard"],
         "Prober": [
-            "SupervisorCore", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOHTTP2", "NIOHPACK", "Glibc", "Synchronization",
+            "SupervisorCore", "LinuxPlatform", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOHTTP2", "NIOHPACK", "Glibc",
+            "Synchronization",
         ],
         "HealthServer": [
             "SupervisorCore", "StatusBoard", "Metrics", "ControlProtocol", "NIOCore", "NIOPosix", "Synchronization",

@@ -124,9 +124,45 @@ ssize_t clinux_send(
 /* Receives one message. With `peek` it stays in the queue, and its descriptors are closed again. */
 ssize_t clinux_receive(
     int fd, void *buffer, size_t capacity, struct clinux_message *message, bool peek, bool nonblocking);
-/* A listening TCP socket for a numeric host; SO_REUSEADDR, not blocking. `*failed` names the call that failed. */
-int clinux_tcp_listen(const char *host, int port, int backlog, const char **failed);
+/* A listening TCP socket for a numeric host; SO_REUSEADDR. `v6_only` has one for an IPv6 address take IPv6 alone,
+ * otherwise the host's default counts (net.ipv6.bindv6only). `*failed` names the call that failed. */
+int clinux_tcp_listen(
+    const char *host, int port, int backlog, bool nonblocking, bool v6_only, const char **failed);
 int clinux_socket_port(int fd);
+
+/* TCP connections, as the kernel lists them (sock_diag(7)). */
+struct clinux_port_range {
+    uint16_t first;
+    uint16_t last;
+};
+struct clinux_connection {
+    uint64_t identity; /* the same for all of a connection's life, and no other's */
+    uint64_t bytes_received; /* this, the next two and `has_sent` only with `has_info`; a FIN counts as one byte */
+    uint32_t last_sent_ms;
+    uint32_t last_received_ms;
+    uint32_t receive_queue;
+    uint32_t send_queue;
+    uint16_t local_port;
+    uint16_t remote_port;
+    uint8_t state; /* TCP_ESTABLISHED (1) to TCP_CLOSING (11) */
+    bool has_info;
+    bool has_sent; /* data, ever; true where the kernel is too old to tell */
+    bool interrupted; /* the table changed while it was read: it may lack some */
+    uint8_t remote[16]; /* an IPv4 address as ::ffff:a.b.c.d */
+};
+enum { CLINUX_MAX_PORT_RANGES = 32 };
+enum { CLINUX_DIAG_END = 0, CLINUX_DIAG_CONNECTION = 1, CLINUX_DIAG_DONE = 2 };
+int clinux_diag_open(void);
+/* Asks for the connections of a family (AF_INET 2, AF_INET6 10) whose state's bit is set and whose local port is in
+ * one of the ranges. */
+int clinux_diag_ask(
+    int fd, int family, uint32_t states, const struct clinux_port_range *ranges, size_t count, uint32_t sequence);
+/* Receives a part of the answer; -EMSGSIZE when the buffer is too small for it, -EAGAIN when none comes for two s. */
+ssize_t clinux_diag_receive(int fd, void *buffer, size_t capacity);
+/* Takes the next connection out of a part, from `*place` on: CLINUX_DIAG_END when there is no more in it, _DONE (with
+ * `interrupted`) at the end of the answer, -errno when the kernel refuses. */
+int clinux_diag_next(
+    const void *buffer, size_t count, size_t *place, uint32_t sequence, struct clinux_connection *connection);
 
 /* Starting a program. */
 struct clinux_limit {

@@ -36,6 +36,9 @@ public enum HostCheck {
             }
             checkDirectory(filled(service.workingDirectory, service), number)
             for file in service.environmentFiles { checkEnvironmentFile(file, number) }
+            for socket in service.sockets {
+                if case .unix(let path)? = PassedSocket(socket) { checkSocketDirectory(path, number) }
+            }
         }
 
         private func filled(_ text: String, _ service: ServiceSpec) -> String {
@@ -70,6 +73,18 @@ public enum HostCheck {
             case .success(let facts) where !facts.isDirectory:
                 add(number, key, "cannot enter \(Quoting.shown(path)): it is not a directory")
             case .success: break
+            }
+        }
+
+        private mutating func checkSocketDirectory(_ path: String, _ number: Int) {
+            guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
+            let directory = String(path[..<slash])
+            switch facts(directory) {
+            case .success(let facts) where facts.isDirectory: break
+            case .failure(let problem):
+                add(number, ["sockets"], "cannot listen in \(Quoting.shown(directory)): \(problem); create it")
+            case .success:
+                add(number, ["sockets"], "cannot listen in \(Quoting.shown(directory)): it is not a directory")
             }
         }
 

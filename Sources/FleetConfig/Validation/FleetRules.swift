@@ -2,10 +2,10 @@ import SupervisorCore
 
 /// What must hold between services, and between the fleet's own values.
 enum FleetRules {
-    static func check(_ services: [DecodedService], _ problems: inout Problems) {
+    static func check(_ services: [DecodedService], _ fleet: FleetSpec, _ problems: inout Problems) {
         StartOrder.check(services, &problems)
         checkPorts(services, &problems)
-        checkSockets(services, &problems)
+        SocketRules.check(services, fleet, &problems)
     }
 
     /// Ranges of ports may not overlap.
@@ -36,21 +36,6 @@ enum FleetRules {
 
     private static func shown(_ ports: ClosedRange<Int>) -> String {
         ports.count == 1 ? "port \(ports.lowerBound)" : "ports \(ports.lowerBound) to \(ports.upperBound)"
-    }
-
-    /// One address is listened on once.
-    private static func checkSockets(_ services: [DecodedService], _ problems: inout Problems) {
-        var owners: [String: String] = [:]
-        for service in services {
-            for socket in service.draft.spec.sockets {
-                guard let owner = owners[socket] else {
-                    owners[socket] = service.name
-                    continue
-                }
-                let text = "cannot listen on \(Quoting.string(socket)) again; service \"\(owner)\" already does"
-                ServiceRules.add(service, ["sockets"], text, &problems)
-            }
-        }
     }
 
     /// The tables outside services. Defaults that nobody chose give way to values that somebody did.

@@ -4,7 +4,7 @@ import SupervisorCore
 /// nothing else needs a change.
 enum NotYetActedOn {
     /// Keys of a service, also in `[defaults]`.
-    private static let serviceKeys: [[String]] = [["sockets"], ["breaker"]]
+    private static let serviceKeys: [[String]] = [["breaker"]]
 
     /// Keys of the fleet.
     private static let fleetKeys: [[String]] = []

@@ -75,7 +75,10 @@ extension ValueCodec where Value == String {
                 return path.utf8.count <= longestSocketPath
                     ? .value(text) : .advice("its path has \(path.utf8.count) bytes and may have \(longestSocketPath)")
             }
-            return AddressText.parse(text, ports: 1...65_535) == nil ? .unsuitable : .value(text)
+            if PassedSocket(text) != nil { return .value(text) }
+            return AddressText.parse(text, ports: 1...65_535) == nil
+                ? .unsuitable
+                : .advice("no name is looked up to listen on: use a numeric host, such as \"0.0.0.0:9100\"")
         }
     )
 }

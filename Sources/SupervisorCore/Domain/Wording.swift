@@ -14,7 +14,9 @@ extension SpawnFailure: CustomStringConvertible {
     /// `cannot execute /usr/bin/x: No such file or directory (ENOENT)`
     public var description: String {
         let place = path.isEmpty ? "" : " \(path)"
-        return "cannot \(stage.failedAction)\(place): \(ErrnoText.describe(errno))"
+        // With a name, it is about one of the sockets that the program was to be passed.
+        let action = stage == .descriptors && !path.isEmpty ? "pass the socket" : stage.failedAction
+        return "cannot \(action)\(place): \(ErrnoText.describe(errno))"
     }
 }
 
@@ -26,6 +28,7 @@ enum ErrnoText {
         5: "Input/output error (EIO)",
         7: "Argument list too long (E2BIG)",
         8: "Exec format error (ENOEXEC)",
+        9: "Bad file descriptor (EBADF)",
         11: "Resource temporarily unavailable (EAGAIN)",
         12: "Cannot allocate memory (ENOMEM)",
         13: "Permission denied (EACCES)",
@@ -41,6 +44,9 @@ enum ErrnoText {
         30: "Read-only file system (EROFS)",
         36: "File name too long (ENAMETOOLONG)",
         40: "Too many levels of symbolic links (ELOOP)",
+        97: "Address family not supported by protocol (EAFNOSUPPORT)",
+        98: "Address already in use (EADDRINUSE)",
+        99: "Cannot assign requested address (EADDRNOTAVAIL)",
     ]
 
     static func describe(_ errno: Int32) -> String {

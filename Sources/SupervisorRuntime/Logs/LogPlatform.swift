@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import LinuxPlatform
 import SupervisorCore
 
 /// Texts of system errors.
@@ -52,51 +53,16 @@ final class WakeDescriptor: Sendable {
     }
 }
 
-/// A thread of the daemon with a small stack and every signal blocked.
+/// A thread of the daemon with a small stack.
 enum BackgroundThread {
-    private final class Start: Sendable {
-        let name: String
-        let body: @Sendable () -> Void
-
-        init(name: String, body: @escaping @Sendable () -> Void) {
-            self.name = name
-            self.body = body
-        }
-    }
-
     /// Runs `body` on a thread of its own, which nobody joins.
     ///
     /// - Parameter name: at most 15 bytes, as the kernel shows it.
     static func start(_ name: String, _ body: @escaping @Sendable () -> Void) throws(LogError) {
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        defer { pthread_attr_destroy(&attributes) }
-        pthread_attr_setstacksize(&attributes, LogLimits.stackBytes)
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        // The new thread inherits the mask: it must never take a signal that is meant for the main thread, nor die
-        // of SIGPIPE or SIGXFSZ.
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        let start = Unmanaged.passRetained(Start(name: name, body: body))
-        var thread = pthread_t()
-        let error = pthread_create(
-            &thread,
-            &attributes,
-            { argument in
-                guard let argument else { return nil }
-                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                _ = clinux_set_name(start.name)
-                start.body()
-                return nil
-            },
-            start.toOpaque()
-        )
-        if error != 0 {
-            start.release()
-            throw LogError("start a thread", errno: error)
+        do throws(SystemError) {
+            try OwnThread.start(name, stackBytes: LogLimits.stackBytes, body).letGo()
+        } catch {
+            throw LogError("start a thread", errno: error.errno)
         }
     }
 }
