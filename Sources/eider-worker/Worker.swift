@@ -8,6 +8,8 @@ final class Worker {
     let loop: any EventLoop
     private let notifier: Notifier?
     private var listeners: [any Channel] = []
+    /// Of passed sockets.
+    private var acceptor: Acceptor?
     private var connections: [ObjectIdentifier: RequestHandler] = [:]
     private(set) var isReady = false
     private(set) var isStopping = false
@@ -66,42 +68,51 @@ extension Worker {
     private func listen() {
         if isStopping { return }
         guard options.listens else { return becomeReady("not listening") }
-        let bound = NIOLoopBound(self, eventLoop: loop)
-        let bootstrap = ServerBootstrap(group: loop)
+        if options.passedSockets > 0 { return acceptPassed() }
+        ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-                    try channel.pipeline.syncOperations.addHandler(RequestHandler(worker: bound.value))
-                }
-            }
-        var attempts: [EventLoopFuture<any Channel>] = []
-        if options.passedSockets > 0 {
-            for descriptor in 3..<Int32(3 + options.passedSockets) {
-                System.closeOnExec(descriptor)
-                attempts.append(bootstrap.withBoundSocket(descriptor))
-            }
-        } else {
-            attempts.append(bootstrap.bind(host: options.host, port: options.port ?? 0))
-        }
-        EventLoopFuture.whenAllSucceed(attempts, on: loop).assumeIsolated().whenComplete { self.listening($0) }
+            .childChannelInitializer(initializer())
+            .bind(host: options.host, port: options.port ?? 0)
+            .assumeIsolated().whenComplete { self.listening($0) }
     }
 
-    private func listening(_ result: Result<[any Channel], any Error>) {
-        switch result {
-        case .success(let channels):
-            listeners = channels
-            if isStopping { return closeListeners() }
-            let places = channels.map { channel in
-                let address = channel.localAddress
-                guard let host = address?.ipAddress, let port = address?.port else { return address?.pathname ?? "?" }
-                return "\(host):\(port)"
+    /// What becomes of each connection.
+    private func initializer() -> @Sendable (any Channel) -> EventLoopFuture<Void> {
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        return { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.configureHTTPServerPipeline()
+                try channel.pipeline.syncOperations.addHandler(RequestHandler(worker: bound.value))
             }
-            becomeReady("listening on " + places.joined(separator: ", "))
+        }
+    }
+
+    private func acceptPassed() {
+        let descriptors = Array(3..<Int32(3 + options.passedSockets))
+        for descriptor in descriptors { System.closeOnExec(descriptor) }
+        let initializer = initializer()
+        do {
+            acceptor = try Acceptor(descriptors) { [loop] connection in
+                _ = ClientBootstrap(group: loop).channelInitializer(initializer).withConnectedSocket(connection)
+            }
+            becomeReady("listening on \(descriptors.count) passed socket(s)")
+        } catch {
+            System.complain("cannot listen on the passed sockets: \(error); are they listening stream sockets?")
+            System.exit(1)
+        }
+    }
+
+    private func listening(_ result: Result<any Channel, any Error>) {
+        switch result {
+        case .success(let channel):
+            listeners = [channel]
+            if isStopping { return closeListeners() }
+            let address = channel.localAddress
+            becomeReady("listening on \(address?.ipAddress ?? "?"):\(address?.port ?? 0)")
         case .failure(let error):
             let reason = (error as? IOError).map { System.errorText($0.errnoCode) } ?? "\(error)"
-            let place = options.passedSockets > 0 ? "the passed sockets" : "\(options.host):\(options.port ?? 0)"
+            let place = "\(options.host):\(options.port ?? 0)"
             System.complain("cannot listen on \(place): \(reason); use another --port, or end whoever has it")
             System.exit(1)
         }
@@ -145,6 +156,7 @@ extension Worker {
     }
 
     private func closeListeners() {
+        acceptor?.stop()
         for channel in listeners { channel.close(promise: nil) }
         listeners = []
     }
