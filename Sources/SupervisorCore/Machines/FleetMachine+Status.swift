@@ -266,7 +266,7 @@ extension Drain {
     /// Who drains it, and why, in one clause.
     var inWords: String {
         switch purpose {
-        case .maintenance: "drained by \(by)" + (reason.map { ": \($0)" } ?? "")
+        case .maintenance: "by \(by)" + (reason.map { ": \($0)" } ?? "")
         case .shutdown: "the fleet is being stopped"
         case .roll: "is being replaced"
         case .removal: "nobody asks for it any more"

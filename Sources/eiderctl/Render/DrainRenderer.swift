@@ -131,7 +131,7 @@ extension DrainAnswer.Prober {
 extension DrainAnswer.Instance {
     /// `3 (connections)`
     fileprivate var inFlightText: String {
-        guard let inFlight else { return "unknown" }
+        guard let inFlight else { return ["drained", "stopped", "failed"].contains(state) ? "-" : "unknown" }
         return "\(inFlight)" + (inFlightSource == "connections" ? " (connections)" : "")
     }
 }
