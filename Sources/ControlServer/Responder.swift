@@ -150,6 +150,9 @@ struct Responder: Sendable {
         let request = ControlRequest.reload(dryRun: false, wait: wait)
         switch result {
         case .planned(let plan): return .success(ReloadDocument.json(plan, result: "planned"))
+        case .applied(_, .failed(let text)):
+            let lines = "cannot finish the reload: the new configuration is in force, but \(text)"
+            return .failure(ControlError(.failed, lines + "; see eiderctl events"))
         case .applied(let plan, let end):
             return answer(end, to: request, done: ReloadDocument.json(plan, result: wait ? "done" : "accepted"))
         case .invalid(let lines):
