@@ -138,6 +138,7 @@ public struct DrainDocument: Sendable {
 
 /// The JSON of a reload: `{"result":"planned|done|accepted","action":"reload","plan":{…}}`.
 public enum ReloadDocument {
+    /// - Parameter result: `planned`, `done` or `accepted`.
     public static func json(_ plan: ReloadPlan, result: String) -> [UInt8] {
         var writer = JSONWriter()
         writer.object { writer in

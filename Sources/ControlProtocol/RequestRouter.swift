@@ -36,7 +36,8 @@ public enum RequestRouter {
         ControlError(
             .notFound,
             "cannot find \(path.clipped(80)); paths are /v1/status, /v1/why, /v1/services/NAME[/INDEX][/VERB], "
-                + "/v1/start, /v1/stop, /v1/restart, /v1/drain, /v1/undrain, /v1/reload, /v1/logs, /v1/events, /v1/breakers, /v1/version and /v1/upgrade"
+                + "/v1/start, /v1/stop, /v1/restart, /v1/drain, /v1/undrain, "
+                + "/v1/reload, /v1/logs, /v1/events, /v1/breakers, /v1/version and /v1/upgrade"
         )
     }
 

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// Standard output and standard error.
 enum Output {
@@ -77,22 +78,23 @@ enum Interruption {
 
     /// Only the waiting ends; what was asked for goes on.
     ///
-    /// - Parameter text: what becomes of it, and what to do next.
-    static func endsWaiting(
-        _ text: StaticString = "cannot say how it ends: no longer waiting; the daemon goes on with it"
-    ) {
-        toldWhenInterrupted = text
+    /// - Parameter isDrain: say how to follow it, and how to take it back.
+    static func endsWaiting(isDrain: Bool = false) {
+        waitsForDrain.store(isDrain, ordering: .relaxed)
         signal(SIGINT) { _ in
-            say("\neiderctl: ")
-            say(toldWhenInterrupted)
-            say("\n")
+            if waitsForDrain.load(ordering: .relaxed) {
+                say("\neiderctl: cannot say how it ends: no longer waiting; the drain goes on\n")
+                say("eiderctl: eiderctl drain-status --watch shows it, eiderctl undrain takes it back\n")
+            } else {
+                say("\neiderctl: cannot say how it ends: no longer waiting; the daemon goes on with it\n")
+            }
             _exit(1)
         }
     }
 }
 
-/// What the handler of a signal says: it may allocate nothing. Written once, before the signal can come.
-nonisolated(unsafe) private var toldWhenInterrupted: StaticString = ""
+/// Read by the handler of a signal, which may allocate nothing.
+private let waitsForDrain = Atomic(false)
 
 private func say(_ text: StaticString) {
     _ = Glibc.write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)

@@ -128,9 +128,7 @@ struct DrainWatch {
 
     /// - Throws: `Failure` when the deadline was reached, the drain was taken back, or the daemon is gone.
     func untilDrained() throws {
-        Interruption.endsWaiting(
-            "the drain goes on; eiderctl drain-status --watch shows it, eiderctl undrain takes it back"
-        )
+        Interruption.endsWaiting(isDrain: true)
         var shown = Block()
         var phase: String?
         var silentFor = 0.0
