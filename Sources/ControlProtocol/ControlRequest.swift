@@ -42,8 +42,9 @@ public enum ControlRequest: Sendable, Equatable {
     /// It changes something, so only admins may ask it.
     public var acts: Bool {
         switch self {
-        case .command, .upgrade, .planDrain, .reload: true
-        case .drainStatus, .status, .why, .logs, .events, .version, .breakers, .notImplemented: false
+        // What a configuration says wrongly is not for everybody, not even in a dry run.
+        case .command, .upgrade, .reload: true
+        case .drainStatus, .planDrain, .status, .why, .logs, .events, .version, .breakers, .notImplemented: false
         }
     }
 

@@ -15,7 +15,7 @@ struct ReloadRequest: Sendable {
 // read on a thread of their own.
 extension Supervisor {
     func begin(_ request: ReloadRequest) {
-        if let refusal = machine.refusalOfCommands { return request.reply(.refused(refusal)) }
+        if let refusal = machine.refusalOfReload { return request.reply(.refused(refusal)) }
         if reload != nil { return request.reply(.refused("another reload is going on; try again in a moment")) }
         reload = request
         let mailbox = handle.mailbox
@@ -58,7 +58,7 @@ extension Supervisor {
             let new = inForce(configuration.spec)
             let plan = ReloadPlan(from: self.configuration.spec, to: configuration.spec, running: machine.replicas)
             if request.isDryRun { return request.reply(.planned(plan)) }
-            if let refusal = machine.refusalOfCommands { return request.reply(.refused(refusal)) }
+            if let refusal = machine.refusalOfReload { return request.reply(.refused(refusal)) }
             for warning in configuration.warnings { record(subject: nil, kind: "warning", warning.description) }
             for key in plan.needsDaemonRestart {
                 let text = "\(key) has changed; the daemon follows it once it is started anew: eiderctl upgrade"

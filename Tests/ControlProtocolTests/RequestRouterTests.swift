@@ -7,6 +7,18 @@ struct RequestRouterTests {
     private static let auth = Target.service("auth")
     private static let first = Target.instance(InstanceID(service: "auth", index: 0))
 
+    private static func drain(
+        _ target: Target?,
+        _ deadline: Duration? = nil,
+        _ notice: DrainNotice? = nil,
+        _ reason: String? = nil,
+        isForced: Bool = false
+    ) -> DrainRequest {
+        var request = DrainRequest(target: target)
+        (request.deadline, request.notice, request.reason, request.isForced) = (deadline, notice, reason, isForced)
+        return request
+    }
+
     static let routes: [(String, String, ControlRequest)] = [
         ("GET", "/v1/status", .status(nil)),
         ("HEAD", "/v1/status", .status(nil)),
@@ -44,7 +56,8 @@ struct RequestRouterTests {
         ),
         ("POST", "/v1/start?target=auth&reason=", .command(.start([auth], reason: nil), wait: true)),
         ("POST", "/v1/restart?target=auth&reason=x%0Ay", .command(.restart([auth], reason: "x y"), wait: true)),
-        ("POST", "/v1/restart?target=auth&rolling=true", .notImplemented("restart a service in turns")),
+        ("POST", "/v1/restart?target=auth&rolling=true", .command(.roll(["auth"], reason: nil), wait: true)),
+        ("POST", "/v1/services/auth/restart?rolling", .command(.roll(["auth"], reason: nil), wait: true)),
         ("GET", "/v1/logs", .logs(.init(target: nil, lines: 100))),
         ("GET", "/v1/logs/auth?follow=true", .logs(.init(target: auth, lines: 100, follow: true))),
         ("GET", "/v1/logs/auth/0?lines=0", .logs(.init(target: first, lines: 0))),
@@ -58,12 +71,35 @@ struct RequestRouterTests {
         ("GET", "/v1/version", .version),
         ("GET", "/v1/breakers", .breakers),
         ("POST", "/v1/upgrade", .upgrade),
-        ("POST", "/v1/drain?deadline=60s", .notImplemented("drain")),
-        ("GET", "/v1/drain", .notImplemented("show the drain")),
-        ("DELETE", "/v1/drain", .notImplemented("undrain")),
-        ("POST", "/v1/reload?dry_run=true", .notImplemented("reload the configuration")),
-        ("POST", "/v1/services/auth/scale?replicas=3", .notImplemented("scale a service")),
-        ("POST", "/v1/services/auth/0/drain", .notImplemented("drain an instance")),
+        ("GET", "/v1/drain", .drainStatus(nil)), ("GET", "/v1/services/auth/0/drain", .drainStatus(first)),
+        ("DELETE", "/v1/drain", .command(.undrain(nil, reason: nil), wait: true)),
+        ("POST", "/v1/undrain?reason=done&wait=false", .command(.undrain(nil, reason: "done"), wait: false)),
+        ("DELETE", "/v1/services/auth/drain", .command(.undrain(auth, reason: nil), wait: true)),
+        ("POST", "/v1/services/auth/0/undrain", .command(.undrain(first, reason: nil), wait: true)),
+        ("POST", "/v1/drain", .command(.drain(drain(nil)), wait: true)),
+        ("POST", "/v1/drain?target=auth&detach", .command(.drain(drain(auth)), wait: false)),
+        (
+            "POST", "/v1/services/auth/0/drain?deadline=1m30s&notice=250ms&reason=x&force=true",
+            .command(
+                .drain(drain(first, .seconds(90), .fixed(.milliseconds(250)), "x", isForced: true)),
+                wait: true
+            )
+        ),
+        ("POST", "/v1/drain?notice=auto&dry_run=true", .planDrain(drain(nil, nil, .auto))),
+        (
+            "POST", "/v1/drain?notice=0s&deadline=24h",
+            .command(.drain(drain(nil, .seconds(86_400), .fixed(.zero))), wait: true)
+        ),
+        ("POST", "/v1/reload?dry_run=true", .reload(dryRun: true, wait: true)),
+        ("POST", "/v1/reload?no_wait", .reload(dryRun: false, wait: false)),
+        (
+            "POST", "/v1/services/auth/scale?replicas=3",
+            .command(.scale(service: "auth", replicas: 3, reason: nil), wait: true)
+        ),
+        (
+            "POST", "/v1/services/auth/scale?replicas=0&reason=night&wait=false",
+            .command(.scale(service: "auth", replicas: 0, reason: "night"), wait: false)
+        ),
         ("POST", "/v1/breakers/service%3Aauth%40r1/force-open?reason=x", .notImplemented("force a breaker open")),
     ]
 
@@ -73,6 +109,21 @@ struct RequestRouterTests {
     }
 
     static let errors: [(String, String, ControlError.Code)] = [
+        ("POST", "/v1/drain?deadline=60", .badRequest), ("POST", "/v1/drain?deadline=", .badRequest),
+        ("POST", "/v1/drain?deadline=0s", .badRequest), ("POST", "/v1/drain?deadline=-5s", .badRequest),
+        ("POST", "/v1/drain?deadline=25h", .badRequest), ("POST", "/v1/drain?deadline=9999999999999h", .badRequest),
+        ("POST", "/v1/drain?notice=soon", .badRequest), ("POST", "/v1/drain?notice=5", .badRequest),
+        ("POST", "/v1/drain?wait=false&detach=true", .badRequest), ("POST", "/v1/drain?dedline=5s", .badRequest),
+        ("POST", "/v1/drain?target=auth&target=db", .badRequest), ("PUT", "/v1/drain", .methodNotAllowed),
+        ("GET", "/v1/undrain", .methodNotAllowed), ("GET", "/v1/reload", .methodNotAllowed),
+        ("POST", "/v1/reload?force=true", .badRequest), ("POST", "/v1/drain/auth", .notFound),
+        ("POST", "/v1/services/auth/scale", .badRequest), ("POST", "/v1/services/auth/scale?replicas=-1", .badRequest),
+        ("POST", "/v1/services/auth/scale?replicas=10001", .badRequest),
+        ("POST", "/v1/services/auth/scale?replicas=two", .badRequest),
+        ("POST", "/v1/services/auth/0/scale?replicas=2", .notFound),
+        ("GET", "/v1/services/auth/scale?replicas=2", .methodNotAllowed),
+        ("POST", "/v1/services/auth/0/restart?rolling=true", .badRequest),
+        ("POST", "/v1/restart?rolling=true&target=auth&target=auth/0", .badRequest),
         ("GET", "", .notFound), ("GET", "/", .notFound), ("GET", "*", .notFound), ("GET", "/v1", .notFound),
         ("GET", "/v2/status", .notFound), ("GET", "/v1/nothing", .notFound), ("GET", "/v1/version/2", .notFound),
         ("GET", "/v1/services/auth/0/nothing", .notFound), ("GET", "/v1/services/auth/0/1/why", .notFound),
@@ -116,7 +167,7 @@ struct RequestRouterTests {
     @Test func onlyCommandsAct() throws {
         for (_, _, request) in Self.routes {
             switch request {
-            case .command, .upgrade: #expect(request.acts)
+            case .command, .upgrade, .reload: #expect(request.acts)
             default: #expect(!request.acts)
             }
         }

@@ -33,7 +33,7 @@ struct ControlServerTests {
         ("GET", "/v1/nothing", 404, "not-found"), ("GET", "/", 404, "not-found"),
         ("GET", "/v1/services/auht", 404, "unknown-target"), ("GET", "/v1/services/auth/7", 404, "unknown-target"),
         ("DELETE", "/v1/status", 405, "method-not-allowed"), ("GET", "/v1/stop?target=auth", 405, "method-not-allowed"),
-        ("POST", "/v1/drain", 501, "not-implemented"), ("POST", "/v1/upgrade", 409, "refused"),
+        ("POST", "/v1/breakers/x/reset", 501, "not-implemented"), ("POST", "/v1/upgrade", 409, "refused"),
         ("GET", "/v1/status?verbos=1", 400, "bad-request"), ("POST", "/v1/stop", 400, "bad-request"),
     ])
     func answersWithCodes(method: String, uri: String, status: Int, code: String) async throws {

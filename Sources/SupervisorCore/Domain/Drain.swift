@@ -83,6 +83,15 @@ public struct Drain: Sendable, Equatable {
         phaseSince = since
     }
 
+    /// The instance is one of those that it takes out.
+    public func covers(_ id: InstanceID) -> Bool {
+        switch target {
+        case nil: true
+        case .service(let name)?: id.service == name
+        case .instance(let one)?: id == one
+        }
+    }
+
     /// What is kept of it on disk: that it was asked for. After a reboot nothing runs, and so it is done.
     var asIntent: Drain {
         var intent = self

@@ -211,8 +211,10 @@ extension FleetMachine {
             "\(caller) asked for \(replicas) instances of \(name), from \(before)" + (reason.map { ": \($0)" } ?? "")
         )
         abandonRolls({ $0 == name }, "its number of instances changed", &turn)
-        let wait = setReplicas(replicas, of: index, by: caller, &turn)
+        // Remembered before anything follows from it (rule P8).
+        services[index].replicas = replicas
         rememberScale(of: index, by: caller, reason: reason, &turn)
+        let wait = fitMembers(of: index, from: before, by: caller, &turn)
         operations.append(Operation(id: operation, wait))
     }
 }

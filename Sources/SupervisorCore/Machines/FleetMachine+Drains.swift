@@ -3,12 +3,7 @@ extension FleetMachine {
     // MARK: What a drain covers
 
     func covers(_ drain: Drain, _ slot: Int) -> Bool {
-        guard instances[slot].service != nil else { return false }
-        switch drain.target {
-        case nil: return true
-        case .service(let name)?: return instances[slot].id.service == name
-        case .instance(let id)?: return instances[slot].id == id
-        }
+        instances[slot].service != nil && drain.covers(instances[slot].id)
     }
 
     func slots(of drain: Drain) -> [Int] {
@@ -80,6 +75,11 @@ extension FleetMachine {
                 machine.isLeaving = isLeaving
                 machine.traffic = TrafficView()
             }
+        }
+        // What came to be covered by a drain that is past its notice is not started: a service that is new, or more
+        // of one.
+        for drain in node.drains where drain.phase >= .inFlight {
+            for slot in slots(of: drain) where isToBeStarted(slot) { leave(slot, drain, &turn) }
         }
         markAllDirty()
         drainsMoved = true

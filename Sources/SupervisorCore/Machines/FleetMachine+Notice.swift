@@ -41,13 +41,17 @@ extension FleetMachine {
         }
         seesConnections = true
         drainsMoved = true
+        // Of what there is no figure there are no connections.
+        let before = instances.indices.map { inFlight($0)?.count }
+        for slot in instances.indices where instances[slot].isLeaving { instances[slot].traffic.countsAsAsked(askedAt) }
         for figure in figures {
             switch figure.target {
             case .instance(let id):
                 guard let slot = slotOf[id], let service = instances[slot].service else { continue }
-                let before = inFlight(slot)
                 instances[slot].traffic.take(figure, askedAt: askedAt, turn.now)
-                if let before, let after = inFlight(slot) { countRise(slot, from: before.count, to: after.count) }
+                if let before = before[slot], let after = inFlight(slot) {
+                    countRise(slot, from: before, to: after.count)
+                }
                 markDirty(service: service)
             case .service(let name):
                 guard let index = services.firstIndex(where: { $0.name == name }) else { continue }
@@ -228,6 +232,12 @@ extension FleetMachine {
 }
 
 extension TrafficView {
+    fileprivate mutating func countsAsAsked(_ at: MonotonicInstant) {
+        askedAt = at
+        open = 0
+        busy = 0
+    }
+
     mutating func take(_ figure: TrafficFigure, askedAt: MonotonicInstant, _ now: MonotonicInstant) {
         self.askedAt = askedAt
         open = figure.open

@@ -2,12 +2,11 @@
 extension FleetMachine {
     // MARK: Scale
 
-    /// Has a service have `replicas` instances. Answers what is waited for.
-    mutating func setReplicas(_ replicas: Int, of index: Int, by: String, _ turn: inout Turn) -> Operation.Wait {
+    /// Has a service have the number of instances that it is to have, from `before`. Answers what is waited for.
+    mutating func fitMembers(of index: Int, from before: Int, by: String, _ turn: inout Turn) -> Operation.Wait {
         var wait = Operation.Wait()
         let name = services[index].name
-        let before = services[index].replicas
-        services[index].replicas = replicas
+        let replicas = services[index].replicas
         markDirty(service: index)
         for member in before..<max(before, replicas) {
             let id = InstanceID(service: name, index: member)
@@ -54,7 +53,7 @@ extension FleetMachine {
         by: String,
         _ turn: inout Turn
     ) {
-        if let refusal = refusalOfCommands {
+        if let refusal = refusalOfReload {
             turn.act(.finishOperation(operation, .refused(refusal)))
             return
         }
@@ -64,6 +63,7 @@ extension FleetMachine {
         observationWindow = Self.observationWindow(spec)
         let old = services
         let removed = replaceServices(by: spec, turn.now)
+        keepWhatCameBack(&turn)
         for index in services.indices { fitPolicy(of: index, &turn) }
         var wait = Operation.Wait()
         for name in removed { wait.append(beginRemoval(ofService: name, by: by, &turn)) }
@@ -72,7 +72,8 @@ extension FleetMachine {
         }
         for index in services.indices {
             let name = services[index].name
-            guard !services[index].isRemoved, let keys = restarting[name], old.contains(where: { $0.name == name })
+            guard !services[index].isRemoved, let keys = restarting[name], old.contains(where: { $0.name == name }),
+                services[index].slots.contains(where: { isWanted($0) && !instances[$0].isLeaving })
             else { continue }
             beginRoll(of: index, by: by, reason: "\(keys) changed", &turn)
             wait.watches.append(.roll(name))
@@ -80,6 +81,24 @@ extension FleetMachine {
         coverMoved(&turn)
         turn.act(.rememberNode(node))
         operations.append(Operation(id: operation, wait))
+    }
+
+    /// Why the configuration must not be replaced now; nil when it may.
+    public var refusalOfReload: String? {
+        if let refusal = refusalOfCommands { return refusal }
+        // What runs on under a drain that may be taken back would stay as it is.
+        guard let drain = node.drains.first(where: { $0.purpose == .maintenance && $0.phase < .drained }) else {
+            return nil
+        }
+        let name = drain.target.map { "\($0) is" } ?? "the node is"
+        return "\(name) being drained; wait until it is drained, or use eiderctl undrain first"
+    }
+
+    /// A service that is named again while it was on its way out stays.
+    private mutating func keepWhatCameBack(_ turn: inout Turn) {
+        for service in services where !service.isRemoved {
+            if let drain = drainIndex(.removal, .service(service.name)) { end(drainAt: drain, &turn) }
+        }
     }
 
     /// Answers the names of services that the configuration names no more.
@@ -134,8 +153,7 @@ extension FleetMachine {
         let before = old.first { $0.name == name && !$0.isRemoved }?.replicas ?? 0
         if wanted == before { return Operation.Wait() }
         abandonRolls({ $0 == name }, "its number of instances changed", &turn)
-        services[index].replicas = before
-        return setReplicas(wanted, of: index, by: by, &turn)
+        return fitMembers(of: index, from: before, by: by, &turn)
     }
 
     private mutating func beginRemoval(ofService name: String, by: String, _ turn: inout Turn) -> Operation.Wait {

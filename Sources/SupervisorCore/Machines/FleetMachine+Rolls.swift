@@ -72,6 +72,15 @@ extension FleetMachine {
             return false
         }
         switch roll.step {
+        case .removingExtra, .holding: break
+        case .waiting, .addingExtra, .leaving, .returning, .proving:
+            // The daemon died while it was giving up.
+            guard roll.failure == nil else {
+                conclude(index, isAbandoned: false, &turn)
+                return true
+            }
+        }
+        switch roll.step {
         case .waiting:
             if !roll.usesExtra { return next(index, service, &turn) }
             // Rule I1: one instance more than desired, on the whole node.
@@ -79,13 +88,14 @@ extension FleetMachine {
             return addExtra(index, service, &turn)
         case .addingExtra(let after):
             return awaitNewcomer(index, roll.extraIndex ?? 0, after, &turn)
-        case .leaving(let member): return awaitLeaving(index, member, &turn)
+        case .leaving(let member): return awaitLeaving(index, member, service, &turn)
         case .returning(let member, let after): return awaitNewcomer(index, member, after, &turn)
         case .proving(let member, let until): return awaitProof(index, service, member, until, &turn)
         case .removingExtra:
             if let slot = extraSlot(roll), instances[slot].service != nil,
                 roll.extraIndex.map({ $0 >= services[service].replicas }) ?? false
             {
+                remove(slot, by: roll.by, &turn)
                 return false
             }
             finish(index, &turn)
@@ -123,7 +133,8 @@ extension FleetMachine {
     /// Takes on the next instance, or is done.
     private mutating func next(_ index: Int, _ service: Int, _ turn: inout Turn) -> Bool {
         while let member = node.rolls[index].left.first {
-            guard let slot = slot(node.rolls[index], member), isWanted(slot) else {
+            // What a drain covers has the new values once it comes back.
+            guard let slot = slot(node.rolls[index], member), isWanted(slot), !instances[slot].isLeaving else {
                 node.rolls[index].left.removeFirst()
                 continue
             }
@@ -148,18 +159,18 @@ extension FleetMachine {
         return false
     }
 
-    private mutating func awaitLeaving(_ index: Int, _ member: Int, _ turn: inout Turn) -> Bool {
-        let roll = node.rolls[index]
-        guard let slot = slot(roll, member) else { return next(index, 0, &turn) }
-        if let drain = drainIndex(.roll, .instance(instances[slot].id)) {
-            if node.drains[drain].phase != .drained { return false }
-            let generation = instances[slot].generation
-            set(.returning(index: member, after: generation), index, &turn)
-            end(drainAt: drain, &turn)
-        } else {
-            // Taken away under it: whatever runs now is what there is to wait for.
-            set(.returning(index: member, after: max(1, instances[slot].generation) - 1), index, &turn)
+    private mutating func awaitLeaving(_ index: Int, _ member: Int, _ service: Int, _ turn: inout Turn) -> Bool {
+        guard let slot = slot(node.rolls[index], member), isWanted(slot) else { return next(index, service, &turn) }
+        guard let drain = drainIndex(.roll, .instance(instances[slot].id)) else {
+            // The daemon died before it had begun.
+            return next(index, service, &turn)
         }
+        if node.drains[drain].phase != .drained { return false }
+        // In one record: a drain that the roll has left behind would hold the instance for ever.
+        node.rolls[index].step = .returning(index: member, after: instances[slot].generation)
+        node.rolls[index].stepSince = turn.now
+        end(drainAt: drain, &turn)
+        rollsMoved(&turn)
         return true
     }
 
@@ -250,15 +261,19 @@ extension FleetMachine {
         let done = "\(roll.total - roll.left.count) of \(roll.total) replaced"
         turn.tell(roll.service, "roll-stopped", "the rolling restart of \(roll.service) has stopped: \(text) (\(done))")
         settle(rollOf: roll.service, "the rolling restart of \(roll.service) has stopped: \(text); \(done)", &turn)
+        conclude(index, isAbandoned: isAbandoned, &turn)
+    }
+
+    /// After a failure: what was leaving stays, and the extra instance goes, unless it is the only one that is ready.
+    private mutating func conclude(_ index: Int, isAbandoned: Bool, _ turn: inout Turn) {
+        let roll = node.rolls[index]
         if case .leaving(let member) = roll.step,
             let drain = drainIndex(.roll, .instance(InstanceID(service: roll.service, index: member)))
         {
             end(drainAt: drain, &turn)
         }
-        guard let extra = extraSlot(roll), roll.step != .removingExtra else {
-            if roll.step != .removingExtra { finish(index, &turn) }
-            return
-        }
+        if roll.step == .removingExtra { return }
+        guard let extra = extraSlot(roll) else { return finish(index, &turn) }
         let others = services.first { $0.name == roll.service }?.slots.filter { $0 != extra } ?? []
         if isServing(extra), !others.contains(where: { isServing($0) }), !isAbandoned {
             set(.holding, index, &turn)

@@ -34,6 +34,8 @@ extension World {
                 }
                 return
             }
+            // A drain of it goes on, and may come to its stop signal now.
+            if before.node?.drains.contains(where: { $0.covers(id) }) == true { return }
             // What is to stop with the fleet, or is no longer configured, is asked to end.
             if before.node?.shutdownBy != nil || slot(id)?.service == nil { return }
             if !(now.signalsSent == process.signalsSent && !now.ending) {
@@ -84,6 +86,9 @@ extension World {
             throw ShadowViolation("P8: " + "the crashes of \(id) went from \(old.crashes) to \(new.crashes)")
         }
         if before.node?.shutdownBy != nil { return }
+        // A drain of it, or the rolling restart that the drain is part of, may go on now.
+        if before.node?.drains.contains(where: { $0.covers(id) }) == true { return }
+        if before.node?.rolls.contains(where: { $0.service == id.service }) == true { return }
         switch old.state {
         case .backoff:
             if !(new == old) {
