@@ -121,6 +121,8 @@ extension Checker {
             throw ShadowViolation("P3: \(entry.id) is queued though a place is free")
         case .waiting where entry.spec != nil && !isBlocked(entry):
             throw ShadowViolation("P3: \(entry.id) waits for nothing")
+        case .stopped(.drained) where !drains.contains(where: { $0.covers(entry.id) }):
+            throw ShadowViolation("P3: \(entry.id) is drained by nobody")
         case .stopped(.intent) where record.stopIntent == nil && entry.spec != nil:
             throw ShadowViolation("P3: \(entry.id) is stopped by nobody")
         default: break
@@ -150,7 +152,7 @@ extension Checker {
             let size = record.encoded().count
             if size > 2_048 { throw ShadowViolation("P9: \(size) bytes are remembered of \(entry.id)") }
         }
-        if let node, node.encoded().count > 1_024 {
+        if let node, node.encoded().count > 8_192 {
             throw ShadowViolation("P9: \(node.encoded().count) bytes are remembered of the node")
         }
         if memory.count > entries.count { throw ShadowViolation("P9: \(memory.count) instances are remembered") }

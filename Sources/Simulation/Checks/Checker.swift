@@ -109,6 +109,18 @@ package struct Checker {
     var daemonBeganAt: Int64 = 0
     /// Instances in `starting`.
     var starting = 0
+    /// Drains and rolling restarts, as the core last had them remembered.
+    package internal(set) var drains: [Drain] = []
+    package internal(set) var rolls: [Roll] = []
+    /// By drain: who served when it was announced.
+    var servedAtAnnounce: [String: [InstanceID]] = [:]
+    /// Whether every load balancer routes to us no more, as the world knows it, and when it was looked at.
+    var balancersHaveLeft = true
+    var balancersSeenAt: Int64 = .min
+    /// The host stood still: what was due meanwhile is late.
+    var stalledUntil: Int64 = .min
+    /// The shim was replaced in this turn, and nothing is left of what ran.
+    var isReplacedShim = false
 
     package init(_ spec: FleetSpec) {
         self.spec = spec
@@ -138,6 +150,10 @@ package struct Checker {
         shimPresent = false
         isCatchingUp = false
         shuttingDown = node?.shutdownBy != nil
+        if let node {
+            drains = node.drains
+            rolls = node.rolls
+        }
         starting = 0
         for index in entries.indices {
             entries[index].record = memory[entries[index].id]
@@ -203,10 +219,11 @@ package struct Checker {
         if effects.isEmpty {
             // Nothing was remembered: nothing may have been due.
             if case .probed(let key, _) = event, isWhole { try checkExpectations(key) }
-            return
+            return try checkDeadlines(event)
         }
         try checkCause(event, effects)
         for effect in effects { try take(effect, event) }
+        if isWhole { try checkDeadlines(event) }
         if case .probed(let key, _) = event, isWhole { try checkExpectations(key) }
         fitHold()
         isCatchingUp = false
@@ -263,23 +280,34 @@ package struct Checker {
     private mutating func checkReadinessTurn(_ key: ProbeKey, _ effects: [Effect]) throws {
         for effect in effects {
             switch effect {
+            // What a drain has come to is done at the first turn that sees it.
+            case .signal(let id, _, _, _) where isLeaving(id), .endTree(let id, _) where isLeaving(id): break
             case .signal(let id, _, _, _): throw ShadowViolation("I2: \(id) was signalled because of \(key)")
             case .endTree(let id, _): throw ShadowViolation("I2: \(id) was killed because of \(key)")
             case .spawn(let id, _):
                 // What comes `after` it has waited for this; nothing else may start.
                 let kind = slotOf[id].map { entries[$0].kind }
-                if kind != .waiting { throw ShadowViolation("I2: \(id) was started because of \(key)") }
+                // A rolling restart that goes on by it frees a start place.
+                if kind != .waiting, !isLeaving(id), rolls.isEmpty {
+                    throw ShadowViolation("I2: \(id) was started because of \(key)")
+                }
                 tally.count(.readinessStartedDependent)
             default: break
             }
         }
     }
 
+    /// A drain or a rolling restart has to do with it.
+    private func isLeaving(_ id: InstanceID) -> Bool {
+        drains.contains { $0.covers(id) } || rolls.contains { $0.service == id.service }
+    }
+
     /// Rule I7: the end of one takes nobody down.
     private func checkSiblings(of id: InstanceID, _ effects: [Effect]) throws {
         for effect in effects {
             switch effect {
-            case .signal(let other, _, _, _) where other != id, .endTree(let other, _) where other != id:
+            case .signal(let other, _, _, _) where other != id && !isLeaving(other),
+                .endTree(let other, _) where other != id && !isLeaving(other):
                 throw ShadowViolation("I7: \(other) was to end because \(id) ended")
             default: break
             }
@@ -300,8 +328,13 @@ package struct Checker {
             let slot = slot(of: key.instance)
             entries[slot].set(key.kind, Row(key: key, policy: policy))
         case .unwatch(let key): entries[slot(of: key.instance)].set(key.kind, nil)
-        case .spawn: tally.starts += 1
-        case .rememberNode(let node): try checkNode(node)
+        case .spawn(let id, _):
+            tally.starts += 1
+            try checkDrainedStart(id)
+        case .signal(let id, _, _, tree: false): try checkDrainSignal(id, event)
+        case .rememberNode(let node):
+            try checkNode(node)
+            try remembered(node, event)
         case .record(let subject, let kind, let text): try told(subject, kind, text)
         case .finishOperation(_, let result): tally.count(result == .done ? .operation : .operationFailed)
         case .finishShutdown: tally.count(.fleetStopped)

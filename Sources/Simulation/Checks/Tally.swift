@@ -10,6 +10,10 @@ package enum Exercise: Int, CaseIterable, Sendable {
     case backoff, startPlacesFull, flapHeld, flapReleased, flapKeptOut, flapKeptIn
     case frozenByClock, frozenByLoop, frozenByChecker, frozenByFailures, readinessFrozen, heartbeatFrozen
     case suppressionCounted, readinessOverdue, oomExit, operation, operationFailed, converged
+    case drainAnnounced, drainInFlight, drainStopping, drainEnforced, drained, drainedLate
+    case noticeAtMost, noticeAcknowledged, reboot
+    case rollDrain, rollWaiting, rollExtra, rollLeaving, rollReturning, rollProving, rollExtraLeaves, rollHolds,
+        rollFailed
 
     /// As the table shows it.
     package var name: String {
@@ -68,6 +72,24 @@ package enum Exercise: Int, CaseIterable, Sendable {
         case .operation: "operation done"
         case .operationFailed: "operation failed"
         case .converged: "converged"
+        case .drainAnnounced: "drain announced"
+        case .drainInFlight: "drain: in flight"
+        case .drainStopping: "drain: stopping"
+        case .drainEnforced: "drain: enforced"
+        case .drained: "drained"
+        case .drainedLate: "drained at the deadline"
+        case .noticeAtMost: "notice at its longest"
+        case .noticeAcknowledged: "notice acknowledged"
+        case .reboot: "P8 reboot"
+        case .rollDrain: "roll: one leaves"
+        case .rollWaiting: "roll: waits"
+        case .rollExtra: "roll: extra instance"
+        case .rollLeaving: "roll: leaving"
+        case .rollReturning: "roll: returning"
+        case .rollProving: "roll: proving"
+        case .rollExtraLeaves: "roll: extra leaves"
+        case .rollHolds: "roll: holds"
+        case .rollFailed: "roll: failed"
         }
     }
 }

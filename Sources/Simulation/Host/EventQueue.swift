@@ -14,7 +14,9 @@ struct Happening: Sendable {
         /// A worker is up, gives a heartbeat, ends, or does what it was told; `number` is the generation.
         case workerUp, workerBeats, workerEnds, workerObeys, childrenEnd, treeEnds
         case fault, operatorActs, daemonBegins, shimConnects, shimSpeaks, pressureMeasured, diskHasRoom, probersSeen,
-            connectionsCounted
+            connectionsCounted, operatorDrains
+        /// Requests in flight change; `number` is the generation.
+        case workChanges
         /// Everything that is published is looked at.
         case look
     }

@@ -234,9 +234,10 @@ extension Host {
     ) throws {
         if node?.shutdownBy != nil { return }
         for (slot, id) in ids.enumerated() {
-            guard services[slot] != nil, let old = memory[id] else { continue }
+            guard let service = services[slot], id.index < service.replicas, let old = memory[id] else { continue }
             // A drain of it goes on, and may come to its stop signal now.
             if node?.drains.contains(where: { $0.covers(id) }) == true { continue }
+            if node?.rolls.contains(where: { $0.service == id.service }) == true { continue }
             guard let new = checker.record(of: id) else { throw ShadowViolation("P8: \(id) is forgotten") }
             if new.stopIntent != old.stopIntent { throw ShadowViolation("P8: the intent of \(id) changed") }
             if new.crashes > old.crashes + 1 { throw ShadowViolation("P8: the crashes of \(id) jumped") }

@@ -27,6 +27,11 @@ extension Host {
             try send(.disturbed(.clockJumped(by: .nanoseconds(time(10, 7_200)))))
         case .pressure: pressureUntil = now + time(30, 400)
         case .diskFull: diskFullUntil = now + time(30, 600)
+        case .looksFail: looksFailUntil = now + time(2, 120)
+        case .reboot: reboot()
+        case .balancerGone:
+            guard let index = random.pick(Array(balancers.indices)) else { return }
+            balancers[index].goneAt = balancers[index].goneAt == nil && balancers[index].kind == .vanishing ? now : nil
         default: try strikeDaemon(fault)
         }
         note("fault: \(fault)")

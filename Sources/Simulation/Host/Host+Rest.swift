@@ -15,6 +15,7 @@ extension Host {
         slowUntil = 0
         pressureUntil = 0
         diskFullUntil = 0
+        looksFailUntil = 0
         saveWhatWasNot()
         // A worker that said READY=1 into the void says it again; one that leaves goes.
         for slot in workers.indices where isAlive(slot, workers[slot].generation) {
@@ -41,6 +42,9 @@ extension Host {
     private var unrest: String {
         if !daemonLives || !connected { return "the daemon is away" }
         if checker.hold != nil { return "a hold is on" }
+        if let drain = checker.drains.first { return "\(drain) goes on" }
+        // One that holds does so for as long as nobody else of the service is ready, which may be for good.
+        if let roll = checker.rolls.first(where: { $0.step != .holding }) { return "\(roll) goes on" }
         var machine = machine
         let status = machine.fleetStatus(at: instant)
         if let hold = status.node.hold { return "hold=\(hold)" }
@@ -58,7 +62,10 @@ extension Host {
     private func unrest(of entry: Checker.Entry, isReady: Bool) -> String? {
         let hasTree = shim.processes[entry.id] != nil
         let text = "\(entry.id) is \(entry.kind)"
-        guard let service = entry.spec else { return hasTree ? "\(text), and not configured" : nil }
+        guard let service = entry.spec else {
+            let isHeld = checker.rolls.contains { $0.service == entry.id.service && $0.extraIndex == entry.id.index }
+            return hasTree && !isHeld ? "\(text), and not configured" : nil
+        }
         if entry.record?.stopIntent != nil { return hasTree || entry.kind != .stopped ? "\(text), to be stopped" : nil }
         switch entry.kind {
         case .ready: return isReady && hasTree ? nil : "\(text), and not given work"
@@ -94,6 +101,11 @@ extension Host {
         isConverged = false
         note("the fleet is to stop")
         try send(.shutdownRequested(by: "SIGTERM"))
+        for event in [Event.shutdownRequested(by: "SIGTERM"), .noticeSkipped(by: "SIGINT"), .shutdownHastened]
+        where random.chance(15) {
+            try run(until: now + time(0.1, 8))
+            if !finished { try send(event) }
+        }
         // Once in a while the daemon dies over it.
         if random.chance(30), daemonLives { effectsUntilDeath = random.pick(0...5) }
         let end = now + 20 * 60_000_000_000

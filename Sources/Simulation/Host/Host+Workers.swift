@@ -35,6 +35,7 @@ extension Host {
         case .oneshot: plan(.workerEnds, after: time(0.1, 5), slot: slot, number: generation)
         case .simple: break
         }
+        workBegins(slot)
         if workers[slot].period != nil { planBeat(slot) }
     }
 
@@ -132,6 +133,7 @@ extension Host {
         case .period: message.watchdogUsec = UInt64((workers[slot].period ?? 0) / 1_000)
         case .extend: message.extendTimeout = .seconds(random.pick(1...100))
         case .reloading: message.reloading = true
+        case .inFlight: message.inFlight = workers[slot].inFlight
         }
         return message
     }

@@ -49,6 +49,9 @@ package struct Host {
     /// Workers fail every check until then, those that are yet to be started too.
     var allFailUntil: Int64 = 0
     var diskFullUntil: Int64 = 0
+    /// Nobody answers who probes us, and the kernel tells of no connections.
+    var looksFailUntil: Int64 = 0
+    var balancers: [Balancer] = []
     /// What operators asked for, as the disk keeps it, and what it could not keep yet.
     var disk = Intents()
     var unsaved: Intents?
@@ -89,16 +92,22 @@ package struct Host {
         for index in services.indices { services[index] = nil }
         for service in spec.services {
             for id in service.instanceIDs {
-                if let slot = slotOf[id] {
-                    services[slot] = service
-                    continue
-                }
-                slotOf[id] = ids.count
-                ids.append(id)
-                workers.append(Worker())
-                services.append(service)
+                place(id, service)
             }
+            // Where a rolling restart may have an extra instance.
+            if service.portBase != nil { place(InstanceID(service: service.name, index: service.replicas), service) }
         }
+    }
+
+    private mutating func place(_ id: InstanceID, _ service: ServiceSpec) {
+        if let slot = slotOf[id] {
+            services[slot] = service
+            return
+        }
+        slotOf[id] = ids.count
+        ids.append(id)
+        workers.append(Worker())
+        services.append(service)
     }
 
     // MARK: The run
@@ -117,6 +126,8 @@ package struct Host {
         plan(.daemonBegins, after: 0)
         plan(.look, after: 20_000_000_000)
         for fault in Fault.allCases { planFault(fault) }
+        balancers = scenario.balancers
+        if scenario.meanTime[Fault.drains.rawValue] > 0 { plan(.operatorDrains, after: 90_000_000_000) }
         if scenario.meanTime[Fault.operators.rawValue] > 0 { plan(.operatorActs, after: 60_000_000_000) }
     }
 
@@ -155,8 +166,10 @@ package struct Host {
             note("the shim answers again")
             try send(.shimSilenceChanged(isSilent: false))
         case .pressureMeasured: try answerPressure(happening.number)
-        case .probersSeen: if happening.number == epoch, daemonLives { try send(.probersSeen([])) }
-        case .connectionsCounted: if happening.number == epoch, daemonLives { try send(.connectionsCounted(nil)) }
+        case .probersSeen: try answerProbers(happening.number)
+        case .connectionsCounted: try answerCount(happening.number)
+        case .operatorDrains: try operatorDrains()
+        case .workChanges: workChanges(slot, happening.number)
         case .diskHasRoom: saveWhatWasNot()
         case .look: try look()
         }
@@ -179,7 +192,7 @@ package struct Host {
 
     mutating func planFault(_ fault: Fault) {
         let mean = scenario.meanTime[fault.rawValue]
-        if mean == 0 || fault == .operators { return }
+        if mean == 0 || fault == .operators || fault == .drains { return }
         let pace = scenario.pace
         let factor = pace.lowerBound + (pace.upperBound - pace.lowerBound) * random.unit()
         plan(.fault, after: Int64(Double(mean) * factor), detail: UInt32(fault.rawValue))
@@ -214,6 +227,12 @@ package struct Host {
         try checker.checkSizes(shim.memory, shim.node)
         if timers.armed.count > ids.count + 1 { throw ShadowViolation("P9: \(timers.armed.count) timers") }
         if prober.watches.count > 2 * ids.count { throw ShadowViolation("P9: \(prober.watches.count) watches") }
+        if isResting {
+            // What operators drained they put back.
+            for drain in checker.drains where drain.purpose == .maintenance && connected {
+                try ask(.undrain(drain.target, reason: nil))
+            }
+        }
         if isResting, try isAtRest() { isConverged = true }
     }
 }

@@ -7,6 +7,7 @@ package enum Fault: Int, CaseIterable, Sendable {
     case proberBroken, checkerStall, dependencyFails, everythingFails, hostStall, clockStep, suspend, pressure
     case daemonKilled, daemonKilledMidway, shimConnectionLost, shimReplaced, shimSilent, otherConfiguration
     case diskFull, staleCallback, operators
+    case drains, looksFail, reboot, balancerGone
 }
 
 /// What one seed makes of a host: its fleet, and which faults it has, how often.
@@ -20,6 +21,8 @@ package struct Scenario: Sendable {
     package var length: Int64
     /// The fleet is stopped at the end.
     package var shutsDown = false
+    /// Who asks the health ports.
+    var balancers: [Balancer] = []
     /// Time from the start of a process until it is up.
     package var startTime: ClosedRange<Double> = 0.05...3
     /// Time from a stop signal to the end.
@@ -61,7 +64,28 @@ package struct Scenario: Sendable {
         }
         if generator.chance(20) { scenario.stopTime = 0.01...45 }
         scenario.shutsDown = generator.chance(10)
+        if scenario.meanTime[Fault.drains.rawValue] > 0 { drains(&scenario, &generator) }
         return scenario
+    }
+
+    /// Whom a drain has to do with.
+    private static func drains(_ scenario: inout Scenario, _ generator: inout SeededGenerator) {
+        scenario.set(.drains, every: 40 + 200 * generator.unit())
+        var drain = DrainSpec()
+        drain.noticeMinimum = .seconds(generator.pick(0...5))
+        drain.noticeMaximum = drain.noticeMinimum + .seconds(generator.pick([0, 5, 30, 75]) ?? 5)
+        drain.deadline = .seconds(generator.pick([5, 20, 60, 120]) ?? 60) + drain.noticeMaximum
+        scenario.fleet.drain = drain
+        for index in scenario.fleet.services.indices {
+            scenario.fleet.services[index].rolling.minReady = .seconds(generator.pick([0, 2, 10, 30]) ?? 10)
+            if generator.chance(40) { scenario.fleet.services[index].portBase = 10_000 + 100 * index }
+        }
+        for _ in 0..<generator.pick(0...4) {
+            let service = generator.chance(50) ? nil : generator.pick(scenario.fleet.services)?.name
+            let period = Int64(generator.pick([500, 1_000, 5_000, 15_000]) ?? 1_000) * 1_000_000
+            let kind = generator.pick(Balancer.Kind.allCases) ?? .plain
+            scenario.balancers.append(Balancer(kind: kind, service: service, period: period))
+        }
     }
 
     /// One worker after the other fails, in services that have little else to do: what the budgets are for.

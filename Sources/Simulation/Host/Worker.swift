@@ -22,6 +22,11 @@ struct Worker: Sendable {
     var losesUntil: Int64 = 0
     var delaysUntil: Int64 = 0
     var repeatsUntil: Int64 = 0
+    /// Requests in flight; whether it tells of them, has more of them whatever health says, or never ends one.
+    var inFlight: UInt64 = 0
+    var reports = false
+    var isFed = false
+    var isNeverDone = false
 
     /// A new process of it starts with a clean sheet, but for what is wrong with the program or the host.
     mutating func begin(_ generation: UInt64) {
@@ -62,5 +67,5 @@ struct Worker: Sendable {
 
 /// What a worker may say by a datagram.
 enum Saying: UInt32, Sendable {
-    case ready, beat, trigger, stopping, status, period, extend, reloading
+    case ready, beat, trigger, stopping, status, period, extend, reloading, inFlight
 }

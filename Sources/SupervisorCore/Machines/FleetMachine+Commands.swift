@@ -128,7 +128,8 @@ extension FleetMachine {
                 turn.act(.finishOperation(operation, .unknownTarget(target.description)))
                 return
             }
-            for slot in found where !slots.contains(slot) { slots.append(slot) }
+            // Those that are on their way out are nobody's to command.
+            for slot in found where !slots.contains(slot) && isMember(slot) { slots.append(slot) }
         }
         if starts, let refusal = slots.compactMap({ refusalOfStart($0) }).first {
             turn.act(.finishOperation(operation, .refused(refusal)))
@@ -249,6 +250,7 @@ extension FleetMachine {
 
     private func outcome(of goal: Operation.Goal, _ slot: Int) -> GoalOutcome {
         let instance = instances[slot]
+        if instance.service == nil, case .up = goal { return .missed("\(instance.id) is gone") }
         if node.shutdownBy != nil, case .up = goal { return .missed("\(instance.id): the fleet is being stopped") }
         switch (goal, instance.state) {
         case (.down, .stopped): return .reached

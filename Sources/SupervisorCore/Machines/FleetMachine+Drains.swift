@@ -231,8 +231,13 @@ extension FleetMachine {
 
     /// What an earlier daemon left of drains, once the instances are what they are.
     mutating func resumeDrains(_ turn: inout Turn) {
+        // Of what the configuration does not name any more there is nothing left to drain.
         let known = node.drains.filter { drain in drain.target.map { resolve($0) != nil } ?? true }
-        node.drains = known
+        if known.count < node.drains.count {
+            node.drains = known
+            turn.act(.rememberNode(node))
+            intentsMoved = true
+        }
         if node.shutdownBy != nil, drainIndex(.shutdown, nil) == nil { beginShutdownDrain(&turn) }
         coverMoved(&turn)
         for slot in instances.indices {

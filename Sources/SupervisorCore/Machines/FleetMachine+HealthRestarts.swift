@@ -101,6 +101,9 @@ extension FleetMachine {
         _ now: MonotonicInstant
     ) -> (SuppressionRule, String)? {
         if instances[slot].isLeaving { return (.drain, "it is being drained") }
+        if let service = instances[slot].service, instances[slot].id.index >= services[service].replicas {
+            return (.drain, "it is an extra one, for as long as a rolling restart lasts")
+        }
         let policy = instances[slot].policy
         if policy.livenessAction == .report { return (.report, "liveness.action is report") }
         if policy.restart.policy == .never { return (.report, "restart.policy is never: it would not come back") }
@@ -184,7 +187,7 @@ extension FleetMachine {
         var failing: Set<Int> = []
         var text: String?
         for index in services.indices {
-            let wanted = services[index].slots.filter { instances[$0].memory.stopIntent == nil }
+            let wanted = services[index].slots.filter { isWanted($0) }
             let failed = wanted.count { slot in
                 guard let at = instances[slot].memory.lastTroubleAt else { return false }
                 return turn.now.since(at) < HealthLimits.correlationWindow

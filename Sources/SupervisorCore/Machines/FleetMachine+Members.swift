@@ -9,6 +9,7 @@ extension FleetMachine {
             slot = known
             instances[slot].service = service
             instances[slot].policy = services[service].policy
+            if !instances[slot].state.hasProcess { instances[slot].beginAnew(now) }
         } else {
             slot = instances.count
             slotOf[id] = slot
@@ -133,5 +134,16 @@ extension FleetMachine {
             }
         }
         return nil
+    }
+}
+
+extension InstanceMachine {
+    /// It was nobody's, and is wanted again: nothing of its past counts but that its runs go on being numbered.
+    fileprivate mutating func beginAnew(_ now: MonotonicInstant) {
+        let generation = memory.generation
+        memory = RememberedInstance(state: .stopped(.intent), since: now)
+        memory.generation = generation
+        trackers = PerProbe(ProbeTracker())
+        (restartSuppressed, readinessSuppressed) = (nil, nil)
     }
 }

@@ -147,7 +147,8 @@ extension FleetMachine {
         _ drain: Drain,
         _ now: MonotonicInstant
     ) -> (isGiven: Bool, text: String) {
-        NoticePolicy.acknowledgement(of: sighting, since: drain.since, now)
+        // As of when it was looked at: where the look itself comes late, nobody has fallen silent by that.
+        NoticePolicy.acknowledgement(of: sighting, since: drain.since, min(now, sightedAt ?? now))
     }
 
     /// Without the drained instance nobody of its service is given work.

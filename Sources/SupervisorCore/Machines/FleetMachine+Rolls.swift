@@ -22,9 +22,12 @@ extension FleetMachine {
     }
 
     /// It is one of those that the service is to have, and nobody stopped it.
-    func isWanted(_ slot: Int) -> Bool {
+    func isWanted(_ slot: Int) -> Bool { isMember(slot) && instances[slot].memory.stopIntent == nil }
+
+    /// It is one of those that its service is to have.
+    func isMember(_ slot: Int) -> Bool {
         guard let service = instances[slot].service, !services[service].isRemoved else { return false }
-        return instances[slot].id.index < services[service].replicas && instances[slot].memory.stopIntent == nil
+        return instances[slot].id.index < services[service].replicas
     }
 
     /// Two of it can run at once: they share passed sockets, or each has a port of its own.
@@ -126,8 +129,14 @@ extension FleetMachine {
         node.rolls[index].extraIndex = member
         let generation = slot(node.rolls[index], member).map { instances[$0].generation } ?? 0
         set(.addingExtra(after: generation), index, &turn)
-        startMember(member, of: service, &turn)
+        startWithoutOrder(startMember(member, of: service, &turn), &turn)
         return true
+    }
+
+    /// `after` is about the start of services. One that runs already does not wait for another to be replaced.
+    private mutating func startWithoutOrder(_ slot: Int, _ turn: inout Turn) {
+        guard instances[slot].state == .waiting else { return }
+        update(slot: slot, &turn) { $0.transition(to: .queued, &$1) }
     }
 
     /// Takes on the next instance, or is done.
@@ -148,6 +157,7 @@ extension FleetMachine {
             } else {
                 set(.returning(index: member, after: generation), index, &turn)
                 update(slot: slot, &turn) { $0.wantRestart(&$1) }
+                startWithoutOrder(slot, &turn)
             }
             return true
         }
@@ -170,6 +180,7 @@ extension FleetMachine {
         node.rolls[index].step = .returning(index: member, after: instances[slot].generation)
         node.rolls[index].stepSince = turn.now
         end(drainAt: drain, &turn)
+        startWithoutOrder(slot, &turn)
         rollsMoved(&turn)
         return true
     }

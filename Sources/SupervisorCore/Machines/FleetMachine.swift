@@ -172,10 +172,7 @@ public struct FleetMachine: Sendable, Equatable {
     public mutating func handle(_ event: Event, at now: MonotonicInstant) -> [Effect] {
         var turn = Turn(now: now, generator: generator)
         apply(event, &turn)
-        progressRolls(&turn)
-        progressDrains(&turn)
-        // What a drain has finished lets a rolling restart go on.
-        progressRolls(&turn)
+        progress(after: event, &turn)
         schedule(&turn)
         concludeFirstStart(&turn)
         // Before an operator is told that it is done.
@@ -191,6 +188,20 @@ public struct FleetMachine: Sendable, Equatable {
         }
         generator = turn.generator
         return turn.effects + turn.notes
+    }
+
+    /// Takes drains and rolling restarts as far as they can go. No probe has a part in a drain (rule I2), and one that
+    /// could not be run in nothing (rule I6): what is due by the clock has a timer of its own.
+    private mutating func progress(after event: Event, _ turn: inout Turn) {
+        switch event {
+        case .probed(_, .unknown): break
+        case .probed: progressRolls(&turn)
+        default:
+            progressRolls(&turn)
+            progressDrains(&turn)
+            // What a drain has finished lets a rolling restart go on.
+            progressRolls(&turn)
+        }
     }
 
     private mutating func apply(_ event: Event, _ turn: inout Turn) {

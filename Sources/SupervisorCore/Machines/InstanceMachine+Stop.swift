@@ -63,7 +63,9 @@ extension InstanceMachine {
         memory.crashes = 0
         switch state {
         case .stopped(.drained): transition(to: .waiting, &turn)
-        case .stopped, .waiting, .queued, .starting, .ready, .running, .stopping, .backoff, .completed, .failed: break
+        // What had come to its end before may be meant to run by what the configuration says now.
+        case .stopped, .completed, .failed: fitConfiguration(&turn)
+        case .waiting, .queued, .starting, .ready, .running, .stopping, .backoff: break
         }
     }
 
