@@ -36,11 +36,11 @@ extension Supervisor {
         let request = ReloadRequest(caller: "SIGHUP", isDryRun: false, waits: true) { result in
             switch result {
             case .planned, .applied(_, .done): break
-            case .applied(_, .failed(let text)): mailbox.post(.logProblem("the reload is done, but: \(text)"))
+            case .applied(_, .failed(let text)): mailbox.post(.warned("the reload is done, but: \(text)"))
             case .applied: break
             case .invalid(let lines):
-                for line in lines { mailbox.post(.logProblem("cannot reload: \(line)")) }
-            case .refused(let text): mailbox.post(.logProblem("cannot reload: \(text)"))
+                for line in lines { mailbox.post(.warned("cannot reload: \(line)")) }
+            case .refused(let text): mailbox.post(.warned("cannot reload: \(text)"))
             }
         }
         begin(request)
@@ -95,8 +95,8 @@ extension Supervisor {
         notify?.users = WorkerUsers(serviceSpecs.values.lazy.map { $0.credentials?.uid ?? Accounts.ownUserID })
         nextOperation &+= 1
         let operation = nextOperation
-        if request.waits { replies[operation] = { request.reply(.applied(plan, $0)) } }
+        replies[operation] = { request.reply(.applied(plan, $0)) }
         receive(.reconfigured(operation, new, restarting: restarting, by: request.caller))
-        if !request.waits { request.reply(.applied(plan, .done)) }
+        if !request.waits { finish(operation, .done) }
     }
 }

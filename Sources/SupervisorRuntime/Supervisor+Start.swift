@@ -37,7 +37,7 @@ extension Supervisor {
                 mailbox.post(.logProblem($0.description))
             }
             let disk = try DiskWorker(store: IntentStore(stateDirectory: node.stateDirectory)) {
-                mailbox.post(.intentsNotSaved($0))
+                mailbox.post(.warned($0))
             }
             let shims = ShimLauncher(
                 program: shimProgram,

@@ -155,15 +155,19 @@ public final class Supervisor {
         case .rememberNode(let node): link?.send(.remember(key: MemoryKeys.node, value: node.encoded()))
         case .saveIntents(let intents): diskWorker.save(intents)
         case .record(let subject, let kind, let text): record(subject: subject, kind: kind, text)
-        case .finishOperation(let operation, let result):
-            // Whoever is told that it is done finds it so on the board.
-            publish()
-            // What an operator was told is done must be known after a reboot, too.
-            if let reply = replies.removeValue(forKey: operation) { diskWorker.afterWrites { reply(result) } }
+        case .finishOperation(let operation, let result): finish(operation, result)
         case .announceFirstStart: sayReady()
         case .finishShutdown:
             if execProbes.isEmpty { finishShutdown() } else { finishesWhenProbesAreGone = true }
         }
+    }
+
+    /// Answers whoever waits for an operation; nothing where nobody does any more.
+    func finish(_ operation: OperationID, _ result: OperationResult) {
+        // Whoever is told that it is done, or accepted, finds it so on the board.
+        publish()
+        // What an operator was told must be known after a reboot, too.
+        if let reply = replies.removeValue(forKey: operation) { diskWorker.afterWrites { reply(result) } }
     }
 
     func finishShutdown() {

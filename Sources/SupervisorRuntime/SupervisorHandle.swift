@@ -13,7 +13,8 @@ enum SupervisorLetter: Sendable {
     case edgesAnswered
     /// A log file, or the disk, has a problem, or has it no more.
     case logProblem(String)
-    case intentsNotSaved(String)
+    /// Something that operators should know of could not be done.
+    case warned(String)
     /// Probes have found something.
     case probed([ProbeReport])
     /// Who asks the health ports.
@@ -94,7 +95,7 @@ extension Supervisor {
         case .upgrade(let caller, let reply): beginUpgrade(by: caller, reply)
         case .edgesAnswered: edgesAnswered()
         case .logProblem(let text): record(subject: nil, kind: "log-problem", text)
-        case .intentsNotSaved(let text): record(subject: nil, kind: "warning", text)
+        case .warned(let text): record(subject: nil, kind: "warning", text)
         case .probed(let reports): received(reports)
         case .probersSeen(let sightings): probersSeen(sightings)
         case .planDrain(let request, let reply): plan(DrainPlanRequest(request: request, reply: reply))
@@ -116,6 +117,6 @@ extension Supervisor {
         replies[operation] = reply
         receive(.commanded(operation, command, by: caller.name))
         // Accepted, and nobody waits for the end.
-        if !wait, let reply = replies.removeValue(forKey: operation) { reply(.done) }
+        if !wait { finish(operation, .done) }
     }
 }

@@ -8,15 +8,26 @@ import LinuxPlatform
 final class Acceptor: Sendable {
     private let listeners: [Int32]
     private let onConnection: @Sendable (Int32) -> Void
+    private let onEnd: @Sendable () -> Void
     private let wake: (read: SharedDescriptor, write: SharedDescriptor)
 
-    /// - Parameter onConnection: takes each connection, and owns it; on the acceptor's thread.
-    init(_ listeners: [Int32], onConnection: @escaping @Sendable (Int32) -> Void) throws(SystemError) {
+    /// - Parameters:
+    ///   - onConnection: takes each connection, and owns it; on the acceptor's thread.
+    ///   - onEnd: called there after the last one.
+    init(
+        _ listeners: [Int32],
+        onConnection: @escaping @Sendable (Int32) -> Void,
+        onEnd: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
         self.listeners = listeners
         self.onConnection = onConnection
+        self.onEnd = onEnd
         for listener in listeners { try FileDescriptors.setNonblocking(listener) }
         wake = try FileDescriptors.pipe()
-        try OwnThread.start("accept") { [self] in while takeTurn() {} }.letGo()
+        try OwnThread.start("accept") { [self] in
+            while takeTurn() {}
+            self.onEnd()
+        }.letGo()
     }
 
     /// Accepts nothing more, but for what is just being accepted.

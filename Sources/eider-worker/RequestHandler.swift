@@ -14,18 +14,16 @@ final class RequestHandler: ChannelInboundHandler {
         self.worker = worker
     }
 
-    func channelActive(context: ChannelHandlerContext) {
+    func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         worker.opened(self)
-        context.fireChannelActive()
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    func handlerRemoved(context: ChannelHandlerContext) {
         // The client left before its answer.
         if head != nil { finish() }
         self.context = nil
         worker.closed(self)
-        context.fireChannelInactive()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

@@ -1,3 +1,4 @@
+import LinuxPlatform
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -7,9 +8,11 @@ final class Worker {
     let options: WorkerOptions
     let loop: any EventLoop
     private let notifier: Notifier?
-    private var listeners: [any Channel] = []
+    /// The socket of its own, and NIO's hold of it.
+    private var listener: (socket: SharedDescriptor, channel: any Channel)?
     /// Of passed sockets.
     private var acceptor: Acceptor?
+    private var isAccepting = false
     private var connections: [ObjectIdentifier: RequestHandler] = [:]
     private(set) var isReady = false
     private(set) var isStopping = false
@@ -69,12 +72,36 @@ extension Worker {
         if isStopping { return }
         guard options.listens else { return becomeReady("not listening") }
         if options.passedSockets > 0 { return acceptPassed() }
+        do {
+            let address = try SocketAddress.makeAddressResolvingHost(options.host, port: options.port ?? 0)
+            let host = address.ipAddress ?? options.host
+            let socket = try TCPListener.listen(host: host, port: options.port ?? 0, backlog: 512)
+            let port = try TCPListener.port(of: socket.rawValue)
+            try serve(SharedDescriptor(socket.release()), "listening on \(host):\(port)")
+        } catch {
+            let reason = (error as? SystemError).map { System.errorText($0.errno) } ?? "\(error)"
+            let place = "\(options.host):\(options.port ?? 0)"
+            System.complain("cannot listen on \(place): \(reason); use another --port, or end whoever has it")
+            System.exit(1)
+        }
+    }
+
+    /// NIO accepts, by a duplicate: when its channel is closed, the socket still holds what waits to be accepted.
+    private func serve(_ socket: SharedDescriptor, _ text: String) throws(SystemError) {
         ServerBootstrap(group: loop)
-            .serverChannelOption(.backlog, value: 512)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer(initializer())
-            .bind(host: options.host, port: options.port ?? 0)
-            .assumeIsolated().whenComplete { self.listening($0) }
+            .withBoundSocket(try FileDescriptors.duplicate(socket.rawValue).release())
+            .assumeIsolated().whenComplete { result in
+                switch result {
+                case .success(let channel):
+                    self.listener = (socket, channel)
+                    if self.isStopping { return self.stopAccepting() }
+                    self.becomeReady(text)
+                case .failure(let error):
+                    System.complain("cannot accept: \(error)")
+                    System.exit(1)
+                }
+            }
     }
 
     /// What becomes of each connection.
@@ -91,10 +118,13 @@ extension Worker {
     private func acceptPassed() {
         let descriptors = Array(3..<Int32(3 + options.passedSockets))
         for descriptor in descriptors { System.closeOnExec(descriptor) }
-        let initializer = initializer()
+        let bound = NIOLoopBound(self, eventLoop: loop)
         do {
+            isAccepting = true
             acceptor = try Acceptor(descriptors) { [loop] connection in
-                _ = ClientBootstrap(group: loop).channelInitializer(initializer).withConnectedSocket(connection)
+                loop.execute { bound.value.take(connection) }
+            } onEnd: { [loop] in
+                loop.execute { bound.value.acceptedLast() }
             }
             becomeReady("listening on \(descriptors.count) passed socket(s)")
         } catch {
@@ -103,19 +133,15 @@ extension Worker {
         }
     }
 
-    private func listening(_ result: Result<any Channel, any Error>) {
-        switch result {
-        case .success(let channel):
-            listeners = [channel]
-            if isStopping { return closeListeners() }
-            let address = channel.localAddress
-            becomeReady("listening on \(address?.ipAddress ?? "?"):\(address?.port ?? 0)")
-        case .failure(let error):
-            let reason = (error as? IOError).map { System.errorText($0.errnoCode) } ?? "\(error)"
-            let place = "\(options.host):\(options.port ?? 0)"
-            System.complain("cannot listen on \(place): \(reason); use another --port, or end whoever has it")
-            System.exit(1)
-        }
+    /// Serves a connection that NIO did not accept, and owns it.
+    private func take(_ connection: Int32) {
+        // On the loop, so that its handler is one of ours before anything else happens.
+        _ = ClientBootstrap(group: loop).channelInitializer(initializer()).withConnectedSocket(connection)
+    }
+
+    private func acceptedLast() {
+        isAccepting = false
+        exitIfDone()
     }
 
     private func becomeReady(_ text: String) {
@@ -150,26 +176,33 @@ extension Worker {
         isReady = false
         notifier?.send("STOPPING=1\nSTATUS=stopping, \(inFlight) in flight")
         System.say("\(options.name): stopping, \(inFlight) in flight")
-        closeListeners()
-        for handler in connections.values { handler.closeIfIdle() }
+        stopAccepting()
+        // Not at once: a proxy may be sending on a connection that it has kept. It is answered, and told to close it.
+        after(options.linger) { worker in
+            for handler in worker.connections.values { handler.closeIfIdle() }
+        }
         exitIfDone()
     }
 
-    private func closeListeners() {
+    /// What connected to a socket of its own is served; a passed one is left to the others.
+    private func stopAccepting() {
         acceptor?.stop()
-        for channel in listeners { channel.close(promise: nil) }
-        listeners = []
+        guard let listener else { return }
+        self.listener = nil
+        listener.channel.close(promise: nil)
+        while let connection = try? UnixSocket.accept(listener.socket.rawValue) { take(connection.release()) }
     }
 
     private func exitIfDone() {
-        guard isStopping, connections.isEmpty else { return }
+        guard isStopping, connections.isEmpty, !isAccepting else { return }
         System.say("\(options.name): stopped")
         System.exit(0)
     }
 
     func opened(_ handler: RequestHandler) {
         connections[ObjectIdentifier(handler)] = handler
-        if isStopping { handler.closeIfIdle() }
+        // It waited to be accepted; what it wants may not have been read yet.
+        if isStopping { after(options.linger) { _ in handler.closeIfIdle() } }
     }
 
     func closed(_ handler: RequestHandler) {

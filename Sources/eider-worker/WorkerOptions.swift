@@ -41,6 +41,8 @@ struct WorkerOptions {
     var startDelay: Duration = .zero
     var neverReady = false
     var ignoresTermination = false
+    /// How long idle connections are kept after the stop signal.
+    var linger: Duration = .seconds(1)
     var leakBytesPerSecond = 0
     var logLinesPerSecond = 0
     var children = 0
@@ -73,6 +75,7 @@ struct WorkerOptions {
           --fork-daemon          the children are daemons: of another parent, in sessions of their own
           --fork-storm N         N chains of short-lived processes, each starting its successor
           --ignore-sigterm       ignore SIGTERM, in children too
+          --linger D             keep idle connections this long after SIGTERM (1s)
         Durations: 250ms 5s 2m 1h. Sizes: 4096 64KiB 1MiB.
         Requests: GET / /ready /live /slow?ms=N /crash[?code=N|?signal=S] /hang /status?text=TEXT
           /set?ready=CODE&live=CODE&beats=no changes what /ready and /live answer, and ends heartbeats
@@ -140,6 +143,7 @@ struct WorkerOptions {
         case "--crash-signal": crash = .signal(try Self.signal(value(), name))
         case "--hang-after": hangAfter = try Self.duration(value(), name)
         case "--start-slowly": startDelay = try Self.duration(value(), name)
+        case "--linger": linger = try Self.duration(value(), name)
         case "--leak": leakBytesPerSecond = try Self.size(value(), name)
         case "--log-flood": logLinesPerSecond = try Self.number(value(), name, 0...10_000_000)
         case "--fork": children = try Self.number(value(), name, 0...1_000)

@@ -73,8 +73,9 @@ extension EndToEnd {
             try File.write("nonsense", to: fleet.configuration)
             #expect(try eiderd("--config", fleet.configuration, "--check").exitCode == 78)
             #expect(try eiderd("--config", fleet.configuration).exitCode == 78)
+            // It is asked to read that, and says what is wrong with it.
             kill(fleet.daemon, SIGHUP)
-            _ = try fleet.event("warning", "SIGHUP")
+            _ = try fleet.event("warning", "cannot reload: \(fleet.configuration):1")
             #expect(try fleet.pids() == before)
             #expect(try fleet.status().instances.allSatisfy { $0.ready })
             fleet.stopAndCheck()

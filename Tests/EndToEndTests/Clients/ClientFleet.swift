@@ -3,10 +3,22 @@ import SupervisorCore
 
 /// The fleet that real clients look at.
 ///
-/// The rows are those of the table of conformance tests in the design's research (§6): H1 to H3, H6 to H9 and H12 in
-/// `HAProxyTests`; N3 and C1 to C3 in `RequestTests`; W1, A1 and L1 in `LoadTests`; P1 to P3, M1 and M2 in
-/// `MonitoringTests`; K1 in `RawSocketTests`. Left out: H4 (an acknowledged drain), and the way back in H5 and H6,
-/// which need the verb `drain`. Until there is one, the fleet's orderly stop is what drains: it shows the same state.
+/// The rows are those of the table of conformance tests in the design's research (§6):
+///
+/// | rows | of what | in |
+/// |---|---|---|
+/// | H1 to H3, H8, H9, H12 | HAProxy's checks | `HAProxyTests` |
+/// | H5 to H7 | a stop, and what fails, as HAProxy sees it | `HAProxyTests` |
+/// | H4 to H7 | a drain and its end, as HAProxy sees them | `DrainClientTests` |
+/// | H10, H11, N1 | nodes drained in turn under load | `DrainLoadTests` |
+/// | N2 | rolling restarts under load | `RollClientTests` |
+/// | N3, C1 to C3 | who asks and looks at the answer | `RequestTests`; C2 of a drain in `DrainClientTests` |
+/// | W1, A1, L1 | who asks as fast as possible | `LoadTests` |
+/// | P1 to P3, M1, M2 | what watches | `MonitoringTests`; P1 of a drain in `DrainClientTests` |
+/// | K1 | what speaks oddly | `RawSocketTests` |
+///
+/// Left out: H13 and X5, which are about Redis. How long drains take, and what becomes of them when the daemon dies, is
+/// in `DrainLifeTests`.
 enum ClientFleet {
     /// Something that others depend on, and something with two replicas that is down for a while when it dies.
     static let services = """

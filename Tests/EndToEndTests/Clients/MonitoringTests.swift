@@ -1,4 +1,3 @@
-import FoundationEssentials
 import Glibc
 import LinuxPlatform
 import SupervisorCore
@@ -7,83 +6,25 @@ import Testing
 extension EndToEnd {
     /// What watches: Prometheus, its tool and its prober, and Monit.
     @Suite(.serialized) struct MonitoringTests {
-        /// The answer of Prometheus to a query.
-        private struct QueryAnswer: Decodable {
-            struct Series: Decodable {
-                var value: Sample
-            }
-
-            /// A time, and a number as text.
-            struct Sample: Decodable {
-                var number: Double?
-
-                init(from decoder: any Decoder) throws {
-                    var list = try decoder.unkeyedContainer()
-                    _ = try list.decode(Double.self)
-                    number = Double(try list.decode(String.self))
-                }
-            }
-
-            struct Result: Decodable {
-                var result: [Series]
-            }
-
-            var data: Result
-        }
-
         /// P1. Scrapes every second, while a service goes and comes back: the target is up all the time, and the series
         /// says what happened.
         @Test func prometheusScrapesThroughAnOutage() throws {
             let fleet = try ClientFleet.started()
-            let prometheus = try Client()
-            let web = try Ports.free(1)
-            let configuration = """
-                global: { scrape_interval: 1s, scrape_timeout: 1s }
-                scrape_configs:
-                - job_name: eider
-                  static_configs: [ { targets: ["127.0.0.1:\(try fleet.healthPort())"] } ]
-
-                """
-            let file = prometheus.path + "/prometheus.yml"
-            try File.write(configuration, to: file)
-            try prometheus.start(
-                .prometheus,
-                [
-                    "--config.file=\(file)", "--web.listen-address=127.0.0.1:\(web)",
-                    "--storage.tsdb.path=\(prometheus.path)/data",
-                ]
-            )
+            let prometheus = try Prometheus(target: fleet.healthPort())
             let ready = #"eider_service_ready{service="orders"}"#
-            try prometheus.wait("both are ready") { try query(ready, web) == 2 }
+            try prometheus.wait("both are ready", ready) { $0 == 2 }
             try ClientFleet.control(fleet, "stop", "orders")
-            try prometheus.wait("none is ready") { try query(ready, web) == 0 }
+            try prometheus.wait("none is ready", ready) { $0 == 0 }
             try ClientFleet.control(fleet, "stop", "store")
-            try prometheus.wait("the node is not ready") { try query("eider_node_ready", web) == 0 }
+            try prometheus.wait("the node is not ready", "eider_node_ready") { $0 == 0 }
             try ClientFleet.control(fleet, "start", "orders", "store")
-            try prometheus.wait("both are ready again") {
-                try query(ready, web) == 2 && query("eider_node_ready", web) == 1
-            }
-            #expect(try query("min_over_time(up[5m])", web) == 1, "a scrape failed:\n\(prometheus.errors.suffix(2000))")
-            let scrapes = try query("count_over_time(up[5m])", web) ?? 0
-            #expect(scrapes >= 4)
-            #expect(try query("changes(\(ready)[5m])", web) == 2)
-            #expect(try query("scrape_samples_scraped", web) ?? 0 > 40)
+            try prometheus.wait("both are ready again", ready) { $0 == 2 }
+            try prometheus.wait("the node is ready again", "eider_node_ready") { $0 == 1 }
+            try prometheus.checkIsUp()
+            #expect(try prometheus.query("changes(\(ready)[5m])") == 2)
+            #expect(try prometheus.query("scrape_samples_scraped") ?? 0 > 40)
             #expect(prometheus.stop() == 0)
             fleet.stopAndCheck()
-        }
-
-        /// The value of the one series that a query yields; nil when there is none or more.
-        private func query(_ expression: String, _ port: Int) throws -> Double? {
-            let encoded = expression.utf8.map { byte -> String in
-                let isPlain = (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) || byte == 0x5F
-                if isPlain { return String(UnicodeScalar(byte)) }
-                let digits = String(byte, radix: 16, uppercase: true)
-                return "%" + (digits.count < 2 ? "0" : "") + digits
-            }.joined()
-            let answer = try HTTP.get("/api/v1/query?query=\(encoded)", port: port)
-            guard answer.status == 200 else { throw TestFailure("\(expression): \(answer.body)") }
-            let series = try JSONDecoder().decode(QueryAnswer.self, from: Data(answer.body.utf8)).data.result
-            return series.count == 1 ? series[0].value.number : nil
         }
 
         /// P2. Prometheus' own tool finds nothing to say, neither of a fresh fleet nor of one with a history.

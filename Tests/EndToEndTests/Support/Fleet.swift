@@ -149,8 +149,14 @@ final class Fleet {
     }
 
     /// Stops it, and sees that nothing is left.
-    func stopAndCheck(_ patience: Duration = .seconds(30), sourceLocation: SourceLocation = #_sourceLocation) {
-        let code = stop(SIGTERM, patience)
+    ///
+    /// - Parameter signal: SIGINT for those whose load balancers would be waited for.
+    func stopAndCheck(
+        _ patience: Duration = .seconds(30),
+        signal: Int32 = SIGTERM,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        let code = stop(signal, patience)
         if code != 0 { Issue.record("exit code \(code)\n\(log.suffix(3000))", sourceLocation: sourceLocation) }
         checkNothingLeft(sourceLocation: sourceLocation)
     }
@@ -177,15 +183,52 @@ final class Fleet {
         try Command.run([Command.programs + "/eiderctl", "--socket", socket] + arguments, as: user)
     }
 
+    /// eiderctl, running beside the test.
+    func controlling(_ arguments: String...) throws -> Client { try controlling(arguments) }
+
+    func controlling(_ arguments: [String]) throws -> Client {
+        let client = try Client()
+        try client.start([Command.programs + "/eiderctl", "--socket", socket] + arguments)
+        return client
+    }
+
     /// The control socket, asked without eiderctl, which is quicker.
     func ask(_ uri: String, method: String = "GET") throws -> Answer {
         try HTTP.control(uri, socket: socket, method: method)
     }
 
-    func status() throws -> Status {
-        let answer = try ask("/v1/status")
+    func status() throws -> Status { try Self.status(socket) }
+
+    /// The status that a control socket gives, for other threads.
+    static func status(_ socket: String) throws -> Status {
+        let answer = try HTTP.control("/v1/status", socket: socket)
         guard answer.status == 200 else { throw TestFailure(answer.body) }
         return try JSONDecoder().decode(Status.self, from: Data(answer.body.utf8))
+    }
+
+    /// How far the drain of the node is, or that of a service or an instance.
+    func drain(_ target: String? = nil) throws -> DrainReport {
+        let answer = try ask(target.map { "/v1/services/\($0)/drain" } ?? "/v1/drain")
+        guard answer.status == 200 else { throw TestFailure(answer.body) }
+        return try JSONDecoder().decode(DrainReport.self, from: Data(answer.body.utf8))
+    }
+
+    /// Waits until a drain is as wanted.
+    @discardableResult
+    func wait(
+        forDrain what: String,
+        _ target: String? = nil,
+        within patience: Duration = .seconds(20),
+        _ isMet: (DrainReport) -> Bool
+    ) throws -> DrainReport {
+        var last: DrainReport?
+        let found = Deadline(patience).poll(every: 5_000) { () -> DrainReport? in
+            last = (try? drain(target)) ?? last
+            return last.flatMap { isMet($0) ? $0 : nil }
+        }
+        if let found { return found }
+        let text = last.map { "\($0)" } ?? ""
+        throw TestFailure("the drain is not \(what): \(text)\n\(log.suffix(3000))")
     }
 
     func instance(_ name: String) throws -> Status.Instance {

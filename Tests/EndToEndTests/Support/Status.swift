@@ -71,3 +71,35 @@ struct OutputLine: Decodable {
     var instance: String
     var text: String
 }
+
+/// `drain-status --json`, as far as tests look at it.
+struct DrainReport: Decodable {
+    struct Prober: Decodable {
+        var user_agent: String
+        var path: String
+        var told: String
+        var haproxy_state: String?
+        var acknowledged: Bool
+        var text: String
+    }
+
+    struct Instance: Decodable {
+        var name: String
+        var state: String
+        var in_flight: UInt64?
+    }
+
+    struct Lost: Decodable {
+        var name: String
+        var in_flight: UInt64?
+    }
+
+    var state: String
+    var phase: String?
+    var reason: String?
+    var deadline_reached: Bool
+    var waits_for: String?
+    var probers: [Prober]
+    var instances: [Instance]
+    var lost: [Lost]
+}

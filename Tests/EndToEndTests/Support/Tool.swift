@@ -57,12 +57,20 @@ final class Client {
     }
 
     /// Starts it. Its predecessor, if it still runs, is the caller's to wait for.
-    func start(_ tool: Tool, _ arguments: [String]) throws {
-        pid = try Command.start(
-            [tool.path()] + arguments,
-            output: path + "/client.out",
-            errors: path + "/client.err"
-        )
+    func start(_ tool: Tool, _ arguments: [String]) throws { try start([tool.path()] + arguments) }
+
+    /// Starts a program by its path.
+    func start(_ words: [String]) throws {
+        pid = try Command.start(words, output: path + "/client.out", errors: path + "/client.err")
+    }
+
+    /// Whether it has not ended by itself.
+    var runs: Bool { pid > 0 && Processes.lives(pid) }
+
+    /// Waits for its end by itself; its exit code as `Command` has it.
+    func ended(_ patience: Duration = .seconds(30)) -> Int32 {
+        defer { pid = 0 }
+        return Command.wait(pid, patience)
     }
 
     /// Ends it; minus the signal's number where that was what it died of.
