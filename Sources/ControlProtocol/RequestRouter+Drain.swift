@@ -3,20 +3,22 @@ import SupervisorCore
 // Requests about drains, scale and reload.
 extension Route {
     /// `GET`, `POST` or `DELETE` of a drain; no target is the node.
-    func drain(_ target: Target?) throws(ControlError) -> ControlRequest {
+    ///
+    /// - Parameter extra: `target`, where it is not in the path.
+    func drain(_ target: Target?, _ extra: [String]) throws(ControlError) -> ControlRequest {
         switch method {
         case "GET":
-            try query.allow(only: ["target"])
+            try query.allow(only: extra)
             return .drainStatus(target)
-        case "POST": return try beginDrain(target)
-        case "DELETE": return try undrain("DELETE", target)
+        case "POST": return try beginDrain(target, extra)
+        case "DELETE": return try undrain("DELETE", target, extra)
         default: throw RequestRouter.methodNotAllowed(method, allow: ["GET", "HEAD", "POST", "DELETE"])
         }
     }
 
-    private func beginDrain(_ target: Target?) throws(ControlError) -> ControlRequest {
+    private func beginDrain(_ target: Target?, _ extra: [String]) throws(ControlError) -> ControlRequest {
         try query.allow(
-            only: ["target", "deadline", "notice", "reason", "force", "dry_run", "wait", "no_wait", "detach"]
+            only: ["deadline", "notice", "reason", "force", "dry_run", "wait", "no_wait", "detach"] + extra
         )
         var request = DrainRequest(target: target)
         request.deadline = try deadline()
@@ -27,20 +29,26 @@ extension Route {
         return .command(.drain(request), wait: try wait())
     }
 
-    func undrain(_ allowed: String, _ target: Target?) throws(ControlError) -> ControlRequest {
+    func undrain(_ allowed: String, _ target: Target?, _ extra: [String]) throws(ControlError) -> ControlRequest {
         try only(allowed)
-        try query.allow(only: ["target", "reason", "wait", "no_wait"])
+        try query.allow(only: ["reason", "wait", "no_wait"] + extra)
         return .command(.undrain(target, reason: try reason()), wait: try wait())
     }
 
     func scale(_ target: Target) throws(ControlError) -> ControlRequest {
         try only("POST")
         try query.allow(only: ["replicas", "reason", "wait", "no_wait"])
+        guard case .service(let service) = target else {
+            throw ControlError(
+                .badRequest,
+                "cannot scale \(target): an instance is one; say how many \(target.service) is to have"
+            )
+        }
         guard try query.single("replicas") != nil else {
             throw ControlError(.badRequest, "cannot scale \(target) to nothing said; say how many with replicas=2")
         }
         let replicas = try query.number("replicas", in: 0...CoreLimits.replicas, default: 0)
-        return .command(.scale(service: target.service, replicas: replicas, reason: try reason()), wait: try wait())
+        return .command(.scale(service: service, replicas: replicas, reason: try reason()), wait: try wait())
     }
 
     func reload() throws(ControlError) -> ControlRequest {
@@ -75,7 +83,10 @@ extension Route {
 
     private func notice() throws(ControlError) -> DrainNotice? {
         guard let text = try query.single("notice") else { return nil }
-        return text == "auto" ? .auto : .fixed(try duration("notice", text))
+        if text == "auto" { return .auto }
+        let time = try duration("notice", text)
+        if time <= DrainLimits.deadlineMost { return .fixed(time) }
+        throw ControlError(.badRequest, "cannot use notice=\"\(text.clipped(40))\"; use auto, or at most 24h")
     }
 
     private func duration(_ name: String, _ text: String) throws(ControlError) -> Duration {

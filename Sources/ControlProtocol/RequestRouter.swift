@@ -85,8 +85,8 @@ struct Route {
             try only("POST")
             try query.allow(only: [])
             return .upgrade
-        case "drain": return rest.isEmpty ? try drain(queryTargets(atMost: 1).first) : nil
-        case "undrain": return rest.isEmpty ? try undrain("POST", queryTargets(atMost: 1).first) : nil
+        case "drain": return rest.isEmpty ? try drain(queryTargets(atMost: 1).first, ["target"]) : nil
+        case "undrain": return rest.isEmpty ? try undrain("POST", queryTargets(atMost: 1).first, ["target"]) : nil
         case "reload": return rest.isEmpty ? try reload() : nil
         case "start", "stop", "restart":
             guard rest.isEmpty else { return nil }
@@ -116,9 +116,9 @@ struct Route {
         case "start", "stop", "restart", "signal":
             try only("POST")
             return try command(verb, [target], extra: [])
-        case "drain": return try drain(target)
-        case "undrain": return try undrain("POST", target)
-        case "scale": return rest.count == 1 ? try scale(target) : nil
+        case "drain": return try drain(target, [])
+        case "undrain": return try undrain("POST", target, [])
+        case "scale": return try scale(target)
         default: return nil
         }
     }
@@ -239,6 +239,7 @@ struct Route {
     func wait() throws(ControlError) -> Bool {
         try query.only(oneOf: "wait", "no_wait")
         try query.only(oneOf: "wait", "detach")
+        try query.only(oneOf: "no_wait", "detach")
         let detached = try query.flag("detach", default: false)
         let noWait = try query.flag("no_wait", default: detached)
         return try query.flag("wait", default: !noWait)

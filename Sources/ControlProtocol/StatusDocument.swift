@@ -48,23 +48,19 @@ public struct StatusDocument: Sendable {
         writer.member("reason", ifPresent: node.reason)
         writer.member("ready", node.ready)
         writer.member("first_start_finished", node.firstStartFinished)
-        if let drain = snapshot.fleet.drains.first(where: { $0.drain.target == nil })?.drain {
-            writer.member("drain", object: { write(drain, &$0) })
+        if let drain = snapshot.fleet.drains.first(where: { $0.drain.target == nil }) {
+            writer.member(
+                "drain",
+                object: { writer in
+                    DrainFacts(drain, now: now).write(&writer)
+                    writer.member("deadline", time(drain.drain.deadline))
+                }
+            )
         }
         writer.member("hold", ifPresent: node.hold)
         writer.member("hold_reason", ifPresent: node.holdReason)
         // A value that grows tells that the supervision loop has stalled and that the rest is old.
         writer.member("heartbeat_age_seconds", rounded: max(0, now.since(snapshot.heartbeat).inSeconds))
-    }
-
-    private func write(_ drain: Drain, _ writer: inout JSONWriter) {
-        writer.member("phase", drain.phase.name)
-        writer.member("by", drain.by)
-        writer.member("reason", ifPresent: drain.reason)
-        writer.member("deadline", time(drain.deadline))
-        if drain.phase != .drained {
-            writer.member("seconds_left", rounded: max(0, drain.deadline.since(now).inSeconds))
-        }
     }
 
     private func write(_ service: ServiceStatus, _ writer: inout JSONWriter) {
@@ -78,14 +74,7 @@ public struct StatusDocument: Sendable {
         writer.member("critical", service.critical)
         writer.member("routable", service.routable)
         if let roll = snapshot.fleet.rolls.first(where: { $0.service == service.name }) {
-            writer.member(
-                "rolling",
-                object: { writer in
-                    writer.member("replaced", roll.replaced)
-                    writer.member("total", roll.total)
-                    writer.member("text", roll.text)
-                }
-            )
+            writer.member("rolling", object: { RollFacts(roll).write(&$0) })
         }
         writer.member("restarts", service.instances.reduce(0) { $0 &+ $1.restarts })
         writer.member(

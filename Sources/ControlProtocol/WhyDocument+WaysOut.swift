@@ -4,18 +4,22 @@ import SupervisorCore
 // What would unblock an instance, in the order of usefulness.
 extension WhyDocument {
     func waysOut(of instance: InstanceStatus) -> [String] {
+        let drains = waysOutOfDrain(of: .instance(instance.id))
         let remedy = instance.lastExit.flatMap { PolicyWords(spec: serviceSpec(instance.id.service)).remedy(for: $0) }
         switch instance.state {
         case .healthy: return []
-        case .stopped: return ["start it: eiderctl start \(instance.id)"]
-        case .drained, .draining: return ["end the drain: eiderctl undrain"]
+        // What a drain covers is not started.
+        case .stopped: return drains.isEmpty ? ["start it: eiderctl start \(instance.id)"] : drains
+        case .drained, .draining: return waysOutOfLeaving(instance)
         case .starting: return waitsOfStart(instance)
+        case .backoff where !drains.isEmpty, .failed where !drains.isEmpty:
+            return drains + (remedy.map { [$0] } ?? [])
         case .backoff: return ["start it now: eiderctl start \(instance.id)"] + (remedy.map { [$0] } ?? [])
         case .failed:
             let policy = serviceSpec(instance.id.service).restart.policy.rawValue
             let start = "start it: eiderctl start \(instance.id) (its restart policy, \(policy), will not)"
             return [start] + (remedy.map { [$0] } ?? [])
-        case .stopping: return waitsOfStop(instance)
+        case .stopping: return waitsOfStop(instance) + drains
         case .unhealthy, .degraded, .breakerOpen:
             return waysOutOfFailure(instance)
         }

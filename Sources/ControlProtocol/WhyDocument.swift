@@ -74,19 +74,28 @@ public struct WhyDocument: Sendable {
         writeState(node.state, node.reason, since: node.since, &writer)
         writer.member("hold", ifPresent: node.hold)
         writer.member("hold_reason", ifPresent: node.holdReason)
-        let troubled = snapshot.fleet.services.filter { $0.state != .healthy && $0.state != .stopped }
+        writeDrain(of: nil, &writer)
+        let isLeaving = !drains(covering: nil).isEmpty
+        // Under a drain of the node all are out for the same reason.
+        let settled: [PublicState] = isLeaving ? [.healthy, .stopped, .draining, .drained] : [.healthy, .stopped]
+        let troubled = snapshot.fleet.services.filter { !settled.contains($0.state) }
         writer.member(
             "unblock",
             array: { list in
-                if node.intent == .stop {
-                    list.value("nothing: the fleet is being stopped; start eiderd again afterwards")
-                }
+                for way in waysOutOfDrain(of: nil) { list.value(way) }
                 for service in troubled.prefix(Limits.instances) {
                     list.value("\(service.name) is \(service.state.rawValue): eiderctl why \(service.name)")
                 }
             }
         )
-        writeInstances(troubled.flatMap(\.instances).filter { !$0.ready || !$0.suppressions.isEmpty }, &writer)
+        let shown = isLeaving ? snapshot.fleet.services : troubled
+        writeInstances(shown.flatMap(\.instances).filter { isWorthShowing($0, isLeaving) }, &writer)
+    }
+
+    /// Of the node's instances: those in trouble, or, under a drain, those that it may be waiting for.
+    private func isWorthShowing(_ instance: InstanceStatus, _ isLeaving: Bool) -> Bool {
+        if !isLeaving { return !instance.ready || !instance.suppressions.isEmpty }
+        return instance.state == .stopping || (instance.inFlight ?? 0) > 0 || !instance.suppressions.isEmpty
     }
 
     private func writeService(_ name: String, _ writer: inout JSONWriter) {
@@ -96,6 +105,8 @@ public struct WhyDocument: Sendable {
         writeState(status.state, status.reason, since: status.since, &writer)
         writer.member("ready", status.ready)
         writer.member("desired", status.desired)
+        writeDrain(of: .service(name), &writer)
+        writeRoll(of: name, &writer)
         let words = PolicyWords(spec: serviceSpec(name))
         writePolicy(words, &writer)
         let troubled = status.instances.filter { !$0.ready || $0.state == .degraded }
@@ -103,6 +114,8 @@ public struct WhyDocument: Sendable {
             "unblock",
             array: { list in
                 var said: Set<String> = []
+                for way in waysOutOfDrain(of: .service(name)) where said.insert(way).inserted { list.value(way) }
+                if let way = wayOutOfRoll(of: name) { list.value(way) }
                 for instance in troubled.prefix(Limits.instances) {
                     for way in waysOut(of: instance).prefix(1) where said.insert(way).inserted { list.value(way) }
                 }
@@ -160,6 +173,9 @@ public struct WhyDocument: Sendable {
         writer.member("stopped_by", ifPresent: instance.intentReason)
         writer.member("status_text", ifPresent: instance.statusText)
         HealthDocument(instance: instance, snapshot: snapshot, now: now).write(&writer)
+        writeDrain(of: .instance(instance.id), &writer)
+        writeRoll(of: instance.id.service, &writer)
+        writeInFlight(instance, &writer)
         if let started = instance.startedAt, instance.pid != nil {
             writer.member("uptime_seconds", rounded: max(0, now.since(started).inSeconds))
         }

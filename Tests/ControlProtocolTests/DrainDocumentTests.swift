@@ -26,7 +26,7 @@ struct DrainDocumentTests {
         drain.lost = [LostWork(instance: InstanceID(service: "auth", index: 0), inFlight: 3)]
         var status = DrainStatus(drain: drain)
         (status.noticeLeast, status.noticeMost) = (.seconds(2), .seconds(75))
-        status.waitsFor = "new connections still arrive"
+        status.waitsFor = "new connections to cease"
         status.lastArrivalAt = start
         var sighting = ProberSighting(
             identity: .init(address: "10.0.0.1", userAgent: "HAProxy", path: "/", host: "h"),
@@ -47,7 +47,7 @@ struct DrainDocumentTests {
         let expected = #"""
             {"at":"1970-01-01T00:00:01.000Z","target":"node","state":"draining","phase":"notice","by":"ada",\#
             "reason":"kernel","since":"1970-01-01T00:00:00.000Z","deadline":"1970-01-01T00:02:00.000Z",\#
-            "seconds_left":119,"deadline_reached":true,"waits_for":"new connections still arrive",\#
+            "seconds_left":119,"deadline_reached":true,"waits_for":"new connections to cease",\#
             "notice":{"mode":"auto","min_seconds":2,"max_seconds":75,"seconds_left_at_most":74},\#
             "seconds_since_new_connection":1,"probers":[{"address":"10.0.0.1","user_agent":"HAProxy","path":"/",\#
             "host":"h","period_seconds":0.5,"last_seen_seconds_ago":1,"told":"503","haproxy_state":"UP",\#

@@ -85,6 +85,16 @@ struct RequestRouterTests {
                 wait: true
             )
         ),
+        ("HEAD", "/v1/drain?target=auth", .drainStatus(auth)),
+        ("POST", "/v1/undrain?target=auth/0&no_wait", .command(.undrain(first, reason: nil), wait: false)),
+        ("POST", "/v1/drain?target=auth&target=auth&detach=false", .command(.drain(drain(auth)), wait: true)),
+        ("POST", "/v1/drain?deadline=500ms", .command(.drain(drain(nil, .milliseconds(500))), wait: true)),
+        (
+            "POST", "/v1/restart?rolling=true&target=auth&target=db&target=auth&reason=x",
+            .command(.roll(["auth", "db"], reason: "x"), wait: true)
+        ),
+        ("POST", "/v1/restart?rolling=false&target=auth/0", .command(.restart([first], reason: nil), wait: true)),
+        ("POST", "/v1/reload", .reload(dryRun: false, wait: true)),
         ("POST", "/v1/drain?notice=auto&dry_run=true", .planDrain(drain(nil, nil, .auto))),
         (
             "POST", "/v1/drain?notice=0s&deadline=24h",
@@ -120,7 +130,30 @@ struct RequestRouterTests {
         ("POST", "/v1/services/auth/scale", .badRequest), ("POST", "/v1/services/auth/scale?replicas=-1", .badRequest),
         ("POST", "/v1/services/auth/scale?replicas=10001", .badRequest),
         ("POST", "/v1/services/auth/scale?replicas=two", .badRequest),
-        ("POST", "/v1/services/auth/0/scale?replicas=2", .notFound),
+        ("POST", "/v1/services/auth/0/scale?replicas=2", .badRequest), ("POST", "/v1/scale?replicas=2", .notFound),
+        ("POST", "/v1/services/auth/scale?replicas=99999999999999999999999", .badRequest),
+        ("POST", "/v1/services/auth/scale?replicas=2&replicas=3", .badRequest),
+        ("POST", "/v1/services/auth/scale?replica=2", .badRequest),
+        ("POST", "/v1/drain?notice=9999h", .badRequest), ("POST", "/v1/drain?notice=-1s", .badRequest),
+        ("POST", "/v1/drain?notice=", .badRequest), ("POST", "/v1/drain?deadline=24h1us", .badRequest),
+        ("POST", "/v1/drain?deadline=99999999999999999999999999s", .badRequest),
+        ("POST", "/v1/drain?deadline=1s&deadline=2s", .badRequest), ("POST", "/v1/drain?force=maybe", .badRequest),
+        ("POST", "/v1/drain?wait=true&detach=true", .badRequest),
+        ("POST", "/v1/drain?no_wait=false&detach=true", .badRequest),
+        ("POST", "/v1/drain?wait=true&no_wait=true", .badRequest),
+        ("POST", "/v1/drain?target=auth/-1", .badRequest), ("POST", "/v1/services/auth/-1/drain", .badRequest),
+        ("POST", "/v1/services/auth/drain?target=db", .badRequest),
+        ("GET", "/v1/services/auth/drain?target=db", .badRequest),
+        ("DELETE", "/v1/services/auth/drain?target=db", .badRequest),
+        ("POST", "/v1/services/auth/undrain?target=db", .badRequest),
+        ("GET", "/v1/drain?deadline=1s", .badRequest), ("GET", "/v1/drain?target=auth&target=db", .badRequest),
+        ("DELETE", "/v1/drain?deadline=1s", .badRequest), ("DELETE", "/v1/drain?detach=true", .badRequest),
+        ("DELETE", "/v1/undrain", .methodNotAllowed), ("POST", "/v1/undrain?force=true", .badRequest),
+        ("DELETE", "/v1/reload", .methodNotAllowed), ("POST", "/v1/reload?dry_run=perhaps", .badRequest),
+        ("POST", "/v1/reload/auth", .notFound), ("POST", "/v1/undrain/auth", .notFound),
+        ("PATCH", "/v1/services/auth/drain", .methodNotAllowed),
+        ("POST", "/v1/services/auth/stop?rolling=true", .badRequest),
+        ("POST", "/v1/restart?rolling=true", .badRequest),
         ("GET", "/v1/services/auth/scale?replicas=2", .methodNotAllowed),
         ("POST", "/v1/services/auth/0/restart?rolling=true", .badRequest),
         ("POST", "/v1/restart?rolling=true&target=auth&target=auth/0", .badRequest),
@@ -162,6 +195,51 @@ struct RequestRouterTests {
             try RequestRouter.route(method: "POST", uri: "/v1/services/auth/stop?wiat=false")
         }
         #expect(error?.message == #"cannot use the query parameter "wiat" here; did you mean "wait"?"#)
+    }
+
+    static let texts: [(String, String)] = [
+        (
+            "/v1/drain?deadline=60",
+            #"cannot use deadline="60"; use a duration with a unit, such as 60s or 2m"#
+        ),
+        ("/v1/drain?deadline=0s", #"cannot use deadline="0s"; use more than 0s and at most 24h"#),
+        ("/v1/drain?notice=9999h", #"cannot use notice="9999h"; use auto, or at most 24h"#),
+        (
+            "/v1/drain?notice=soon",
+            #"cannot use notice="soon"; use auto, or a duration with a unit, such as 60s or 2m"#
+        ),
+        ("/v1/drain?dedline=5s", #"cannot use the query parameter "dedline" here; did you mean "deadline"?"#),
+        ("/v1/drain?wait=true&detach=true", "cannot take both wait and detach; use one of them"),
+        ("/v1/drain?target=auth&target=db", "cannot drain several targets at once; ask for each"),
+        (
+            "/v1/services/auth/0/scale?replicas=2",
+            "cannot scale auth/0: an instance is one; say how many auth is to have"
+        ),
+        ("/v1/services/auth/scale", "cannot scale auth to nothing said; say how many with replicas=2"),
+        (
+            "/v1/services/auth/0/restart?rolling=true",
+            "cannot restart auth/0 in turns: that takes services; leave out rolling, or the index"
+        ),
+        (
+            "/v1/breakers/x/reset?reason=y",
+            "cannot reset a breaker: this version of Eider does not have it yet"
+        ),
+    ]
+
+    @Test(arguments: texts.indices) func saysWhatToUse(index: Int) {
+        let (uri, text) = Self.texts[index]
+        do throws(ControlError) {
+            let request = try RequestRouter.route(method: "POST", uri: uri)
+            // The only ones that are known and not there yet.
+            guard case .notImplemented(let what) = request else { return #expect(Bool(false), "\(uri) is understood") }
+            #expect(text == "cannot \(what): this version of Eider does not have it yet")
+        } catch {
+            #expect(error.message == text)
+        }
+    }
+
+    @Test func onlyBreakersAreOfLaterVersions() {
+        #expect(RequestRouter.notInThisVersion.allSatisfy { $0.pattern.first == "breakers" })
     }
 
     @Test func onlyCommandsAct() throws {

@@ -12,7 +12,17 @@ final class FakePort: SupervisorPort {
         var wait: Bool
     }
 
+    struct Reload: Sendable, Equatable {
+        var caller: Caller
+        var dryRun: Bool
+        var wait: Bool
+    }
+
     private struct State: Sendable {
+        var plan = DrainPlan.refused("not in this test")
+        var planned: [DrainRequest] = []
+        var reloaded = ReloadResult.refused("not in this test")
+        var reloads: [Reload] = []
         var submitted: [Submitted] = []
         var answer: OperationResult? = .done
         var held: [@Sendable (OperationResult) -> Void] = []
@@ -28,7 +38,12 @@ final class FakePort: SupervisorPort {
     }
 
     func planDrain(_ request: DrainRequest, reply: @escaping @Sendable (DrainPlan) -> Void) {
-        reply(.refused("not in this test"))
+        reply(
+            state.withLock { state in
+                state.planned.append(request)
+                return state.plan
+            }
+        )
     }
 
     func reload(
@@ -37,8 +52,20 @@ final class FakePort: SupervisorPort {
         wait: Bool,
         reply: @escaping @Sendable (ReloadResult) -> Void
     ) {
-        reply(.refused("not in this test"))
+        reply(
+            state.withLock { state in
+                state.reloads.append(Reload(caller: caller, dryRun: dryRun, wait: wait))
+                return state.reloaded
+            }
+        )
     }
+
+    /// What plans and reloads are answered from now on.
+    func plan(_ plan: DrainPlan) { state.withLock { $0.plan = plan } }
+    func reloaded(_ result: ReloadResult) { state.withLock { $0.reloaded = result } }
+
+    var planned: [DrainRequest] { state.withLock { $0.planned } }
+    var reloads: [Reload] { state.withLock { $0.reloads } }
 
     var logs: any LogReading { ring }
     var events: any EventReading { history }
@@ -235,7 +262,7 @@ enum Fixture {
         return fleet
     }
 
-    static var board: StatusBoard {
+    static func board(_ fleet: FleetStatus = fleet) -> StatusBoard {
         StatusBoard(fleet: fleet, now: now, wallClockOffset: wallClock - now.nanoseconds)
     }
 }

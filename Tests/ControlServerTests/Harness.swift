@@ -16,9 +16,12 @@ final class Harness: Sendable {
     private let directory: String
 
     /// - Parameter level: what the caller, this process, may do.
-    init(level: AccessPolicy.Level = .admin, limits: ControlLimits = ControlLimits(), port: FakePort = FakePort())
-        async throws
-    {
+    init(
+        level: AccessPolicy.Level = .admin,
+        limits: ControlLimits = ControlLimits(),
+        port: FakePort = FakePort(),
+        fleet: FleetStatus = Fixture.fleet
+    ) async throws {
         var template = Array("/tmp/eider-control-XXXXXX".utf8CString)
         directory = template.withUnsafeMutableBufferPointer { buffer in
             buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) } ?? "/tmp"
@@ -38,7 +41,7 @@ final class Harness: Sendable {
         )
         server = try await ControlServer.start(
             listener: listener,
-            board: Fixture.board,
+            board: Fixture.board(fleet),
             port: port,
             access: { access },
             version: "1.2.3",

@@ -183,7 +183,7 @@ public struct DrainStatus: Sendable, Equatable {
     public var lastArrivalAt: MonotonicInstant?
     /// The kernel tells of connections.
     public var seesConnections = false
-    /// What the present phase waits for: one clause; nil when for nothing.
+    /// What the present phase waits for, to stand after "waits for"; nil when for nothing.
     public var waitsFor: String?
 
     public init(drain: Drain) {

@@ -67,6 +67,8 @@ public struct RollStatus: Sendable, Equatable {
     public var total: Int
     /// One clause: what it is at.
     public var text: String
+    /// Why it goes no further; nil while it does.
+    public var failure: String?
 
     public init(_ roll: Roll, text: String) {
         service = roll.service
@@ -75,6 +77,7 @@ public struct RollStatus: Sendable, Equatable {
         since = roll.since
         replaced = roll.total - roll.left.count
         total = roll.total
+        failure = roll.failure
         self.text = text
     }
 }

@@ -93,8 +93,8 @@ extension FleetMachine {
         let (least, most) = noticeBounds(drain)
         let elapsed = now.since(drain.since)
         if elapsed >= most { return nil }
-        if elapsed < least || least == most { return "load balancers have \(least.brief) to see it" }
-        guard let sightedAt, sightedAt >= drain.since else { return "the health server says who probes us" }
+        if elapsed < least || least == most { return "load balancers, which have \(least.brief) to see it" }
+        guard let sightedAt, sightedAt >= drain.since else { return "the health server to say who probes us" }
         let waiting = concerned(drain, now).filter { !acknowledged($0, drain, now).isGiven }
         if let first = waiting.first {
             let more = waiting.count > 1 ? " and \(waiting.count - 1) more" : ""
@@ -107,7 +107,7 @@ extension FleetMachine {
 
     private func whatQuietWaitsFor(_ drain: Drain, _ now: MonotonicInstant) -> String? {
         guard seesConnections, let at = lastArrival(drain), now.since(at) < DrainLimits.quiet else { return nil }
-        return "new connections still arrive"
+        return "new connections to cease"
     }
 
     /// When a new connection to what is drained was last seen.
@@ -172,7 +172,7 @@ extension FleetMachine {
     func whatFlightWaitsFor(_ drain: Drain, _ now: MonotonicInstant) -> String? {
         if now >= stopDue(drain) { return nil }
         if now.since(drain.phaseSince) < DrainLimits.countPatience, isUncounted(drain) {
-            return "connections are being counted"
+            return "connections to be counted"
         }
         var total: UInt64 = 0
         var busy: [String] = []

@@ -22,6 +22,7 @@ struct StatusAnswer: Decodable {
         var heartbeatAgeSeconds: Double?
         var hold: String?
         var holdReason: String?
+        var drain: DrainFacts?
     }
 
     struct Service: Decodable {
@@ -34,6 +35,7 @@ struct StatusAnswer: Decodable {
         var since: String?
         var critical: Bool?
         var restarts: UInt64?
+        var rolling: RollFacts?
         var instances: [Instance]
     }
 
@@ -47,6 +49,7 @@ struct StatusAnswer: Decodable {
         var uptimeSeconds: Double?
         var nextStartInSeconds: Double?
         var inFlight: UInt64?
+        var inFlightSource: String?
         var lastExit: ExitAnswer?
         var since: String?
         var crashesInARow: Int?
@@ -83,6 +86,25 @@ struct SuppressionAnswer: Decodable {
     var since: String
 }
 
+/// A drain, as `status` and `why` tell of it.
+struct DrainFacts: Decodable {
+    var target: String
+    var phase: String
+    var by: String
+    var reason: String?
+    var secondsLeft: Double?
+    var waitsFor: String?
+}
+
+/// A rolling restart, as `status` and `why` tell of it.
+struct RollFacts: Decodable {
+    var replaced: Int
+    var total: Int
+    var by: String?
+    var reason: String?
+    var text: String
+}
+
 struct WhyAnswer: Decodable {
     /// The facts about one subject.
     struct Facts: Decodable {
@@ -112,6 +134,9 @@ struct WhyAnswer: Decodable {
         var unblock: [String]?
         var hold: String?
         var holdReason: String?
+        var drain: DrainFacts?
+        var rolling: RollFacts?
+        var inFlightText: String?
         var probes: [ProbeAnswer]?
         var suppressed: [SuppressionAnswer]?
     }

@@ -1,6 +1,6 @@
 /// A drain for people: a card, a few lines of progress, one line, or a plan.
 struct DrainRenderer {
-    /// Of each kind, in a progress.
+    /// Lines of each kind, in a progress.
     private static let most = 3
 
     private let drain: DrainAnswer
@@ -19,24 +19,23 @@ struct DrainRenderer {
     func line() -> String {
         var text = "\(name): \(drain.phase ?? drain.state)"
         if let left = drain.secondsLeft { text += ", \(TimeText.brief(left)) left" }
-        if let waits = drain.waitsFor { text += "; \(waits)" }
+        if let waits = drain.waitsFor { text += "; waits for \(waits)" }
         return Columns.printable(text)
     }
 
     /// At most eight lines.
     func progress() -> [String] {
         var lines = ["draining \(name): \(drain.phase ?? "")" + time()]
-        if let waits = drain.waitsFor { lines.append("  waits: \(waits)") }
+        if let waits = drain.waitsFor { lines.append("  waits for \(waits)") }
         let open = drain.probers.filter { !$0.acknowledged }
-        lines += open.prefix(Self.most).map { "  still routes: \($0.who)  \($0.text)" }
-        lines += Self.rest(open.count, "more that still route")
+        lines += Self.few(open.map { "  still routes: \($0.who)  \($0.text)" }, "more that still route")
         let busy = drain.instances.filter { ($0.inFlight ?? 0) > 0 }
         if busy.isEmpty {
             let left = drain.instances.filter { !["drained", "stopped", "failed"].contains($0.state) }.count
             lines.append("  \(left) of \(drain.instances.count) instances left, nothing known to be in flight")
         } else {
-            lines += busy.prefix(Self.most - 1).map { "  in flight: \($0.name) \($0.inFlightText)" }
-            lines += Self.rest(busy.count, "more with something in flight", shown: Self.most - 1)
+            let texts = busy.map { "  in flight: \($0.name) \($0.inFlightText)" }
+            lines += Self.few(texts, "more with something in flight")
         }
         return lines.map { Columns.clip(Columns.printable($0), width - 1) }
     }
@@ -45,8 +44,10 @@ struct DrainRenderer {
         drain.secondsLeft.map { ", \(TimeText.brief($0)) until the deadline" } ?? ""
     }
 
-    private static func rest(_ count: Int, _ what: String, shown: Int = most) -> [String] {
-        count > shown ? ["  and \(count - shown) \(what)"] : []
+    /// The first ones, and how many there are besides.
+    private static func few(_ lines: [String], _ what: String) -> [String] {
+        if lines.count <= most { return lines }
+        return lines.prefix(most - 1) + ["  and \(lines.count - most + 1) \(what)"]
     }
 
     /// Everything.
@@ -64,24 +65,22 @@ struct DrainRenderer {
         if let arrival = drain.secondsSinceNewConnection {
             rows.append(("new connection", "\(TimeText.brief(arrival)) ago"))
         }
+        if drain.deadlineReached {
+            let names = drain.lost.map { lost in lost.name + (lost.inFlight.map { " (\($0) in flight)" } ?? "") }
+            rows.append(("killed", "at the deadline: " + names.joined(separator: ", ")))
+        }
         if drain.state == "drained" { rows.append(("way back", "eiderctl undrain" + (isNode ? "" : " \(name)"))) }
         var text = "\(style.bold(name))  \(style.state(drain.state))\n"
         for (title, value) in rows {
             let lines = Columns.wrap(Columns.printable(value), width - 18)
             text += "  \(Columns.pad(title, 15)) \(lines.joined(separator: "\n" + String(repeating: " ", count: 18)))\n"
         }
-        text += lost() + probers() + instances()
+        text += probers() + instances()
         for other in drain.others ?? [] { text += "\n" + DrainRenderer(other, width: width, style: style).card() }
         return text
     }
 
     private var isNode: Bool { drain.target == "node" }
-
-    private func lost() -> String {
-        if !drain.deadlineReached { return "" }
-        let names = drain.lost.map { lost in lost.name + (lost.inFlight.map { " (\($0) in flight)" } ?? "") }
-        return "  \(Columns.pad("killed", 15)) at the deadline: \(names.joined(separator: ", "))\n"
-    }
 
     private func probers() -> String {
         if drain.probers.isEmpty { return "" }
@@ -104,6 +103,10 @@ struct DrainRenderer {
         return "\n" + table.render(width: width, style)
     }
 
+    private static func count(_ list: [some Any], _ what: String) -> String {
+        "\(list.count) \(what)\(list.count == 1 ? "" : "s")"
+    }
+
     /// What would be done.
     func plan() -> String {
         var lines = ["draining \(name) would be admitted; nothing was changed"]
@@ -115,11 +118,15 @@ struct DrainRenderer {
         }
         lines.append("deadline  " + (drain.secondsLeft.map { TimeText.brief($0) } ?? "?"))
         lines.append(
-            drain.probers.isEmpty ? "told      nobody who asks now" : "told      \(drain.probers.count) prober(s):"
+            "told      " + (drain.probers.isEmpty ? "nobody who asks now" : Self.count(drain.probers, "prober"))
         )
         lines += drain.probers.map { "          \($0.who)  \($0.path)" }
-        lines.append("stopped   \(drain.instances.count) instance(s):")
-        lines += drain.instances.map { "          \($0.name)  \($0.state), \($0.inFlightText) in flight" }
+        lines.append("stopped   " + Self.count(drain.instances, "instance"))
+        let wide = drain.instances.map(\.name.count).max() ?? 0
+        lines += drain.instances.map { instance in
+            let inFlight = instance.inFlight.map { ", \($0) in flight" } ?? ""
+            return "          \(Columns.pad(instance.name, wide))  \(instance.state)\(inFlight)"
+        }
         return lines.map { Columns.clip(Columns.printable($0), width) + "\n" }.joined()
     }
 }

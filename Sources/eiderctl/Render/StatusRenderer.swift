@@ -19,12 +19,27 @@ struct StatusRenderer {
         text += "  services \(routed)/\(wanted) ready, instances \(ready)/\(desired)\n"
         text += warnings()
         if let reason = node.reason, node.state != "healthy" { text += paragraph("why", reason) }
-        let troubled = status.services.filter { $0.state != "healthy" }
-        if !troubled.isEmpty {
-            text += paragraph("not healthy", troubled.map { "\($0.name) (\($0.state))" }.joined(separator: ", "))
-        }
+        text += drain() + troubled()
         if status.services.isEmpty { return text + "no services are configured\n" }
         return text + "\n" + table().render(width: width, style)
+    }
+
+    /// One line on how far the node's drain is.
+    private func drain() -> String {
+        guard let drain = status.node.drain else { return "" }
+        let way = drain.phase == "drained" ? "; eiderctl undrain puts it back into service" : ""
+        return Columns.clip(Columns.printable("drain: \(drain.progress)\(way)"), width) + "\n"
+    }
+
+    private func troubled() -> String {
+        let troubled = status.services.filter { $0.state != "healthy" }
+        guard let first = troubled.first else { return "" }
+        // As under a drain of the node: the table has their names.
+        if troubled.count > 3, troubled.allSatisfy({ $0.state == first.state }) {
+            let all = troubled.count == status.services.count ? "all " : ""
+            return paragraph("not healthy", "\(all)\(troubled.count) services (\(first.state))")
+        }
+        return paragraph("not healthy", troubled.map { "\($0.name) (\($0.state))" }.joined(separator: ", "))
     }
 
     private func warnings() -> String {
@@ -67,6 +82,7 @@ struct StatusRenderer {
 
     private func note(_ service: StatusAnswer.Service) -> String {
         var parts: [String] = []
+        if let roll = service.rolling { parts.append("rolling \(roll.replaced)/\(roll.total): \(roll.text)") }
         let next = service.instances.compactMap(\.nextStartInSeconds).min()
         if let next { parts.append("next in \(TimeText.brief(next))") }
         if let reason = service.reason { parts.append(reason) }
@@ -84,6 +100,9 @@ struct StatusRenderer {
         if service.critical == true { text += "  critical" }
         text += "\n" + warnings()
         if let reason = service.reason { text += paragraph("why", reason) }
+        if let roll = service.rolling {
+            text += paragraph("rolling", "\(roll.replaced) of \(roll.total) replaced; \(roll.text)")
+        }
         if service.instances.isEmpty { return text }
         var table = Table(
             [
@@ -124,7 +143,10 @@ struct StatusRenderer {
         card.row("next start", instance.nextStartInSeconds.map { "in \(TimeText.brief($0))" })
         let row = instance.crashesInARow.map { $0 > 0 ? " (crashes in a row: \($0))" : "" } ?? ""
         card.row("restarts", "\(instance.restarts)\(row)")
-        card.row("in flight", instance.inFlight.map { "\($0)" })
+        card.row(
+            "in flight",
+            instance.inFlight.map { "\($0)\(instance.inFlightSource == "connections" ? " (connections)" : "")" }
+        )
         card.row("it says", instance.statusText)
         card.row("last exit", lastExit(instance))
         card.row("intent", instance.stoppedBy)

@@ -43,6 +43,17 @@ struct WhyRenderer {
             )
         }
         card.row("it says", facts.statusText)
+        if let drain = facts.drain {
+            let name = drain.target == "node" ? "the node" : drain.target
+            card.row("drain", "of \(name), by \(drain.by)" + (drain.reason.map { ": \($0)" } ?? ""))
+            card.row("", drain.progress)
+        }
+        if let roll = facts.rolling {
+            let by = roll.by.map { ", by \($0)" + (roll.reason.map { ": \($0)" } ?? "") } ?? ""
+            card.row("rolling", "\(roll.replaced) of \(roll.total) replaced\(by)")
+            card.row("", roll.text)
+        }
+        card.row("in flight", facts.inFlightText)
         card.row("hold", facts.hold.map { "\($0): \(facts.holdReason ?? "")" })
         card.probes(facts.probes, at: why.at)
         card.suppressions(facts.suppressed, at: why.at)
@@ -53,6 +64,14 @@ struct WhyRenderer {
             card.row("next", "\(attempt)in \(TimeText.brief(next.inSeconds)) (\(TimeText.whole(next.at)))")
         }
         for (index, way) in (facts.unblock ?? []).enumerated() { card.row(index == 0 ? "unblock" : "", way) }
+    }
+}
+
+extension DrainFacts {
+    /// `notice, 1m 58s left; waits for load balancers, which have 2s to see it`
+    var progress: String {
+        phase + (secondsLeft.map { ", \(TimeText.brief($0)) left" } ?? "")
+            + (waitsFor.map { "; waits for \($0)" } ?? "")
     }
 }
 

@@ -50,10 +50,16 @@ struct Drain: Verb {
     private func ask(_ uri: String) throws -> [UInt8] {
         do {
             return try client.ask(.POST, uri)
-        } catch var failure as Failure where failure.name == "refused" {
-            failure.exitCode = .refused
-            throw failure
+        } catch let failure as Failure {
+            throw Self.refusal(failure)
         }
+    }
+
+    /// A drain that must not begin has an exit code of its own.
+    static func refusal(_ failure: Failure) -> Failure {
+        var failure = failure
+        if failure.name == "refused" { failure.exitCode = .refused }
+        return failure
     }
 }
 

@@ -8,7 +8,8 @@ struct Root: ParsableCommand {
         discussion: """
             TARGET is SERVICE or SERVICE/INDEX, index from 0; no target means the node.
             --socket PATH and --json go with every verb, before or after it.
-            Exit codes: 0 done, 1 failed, 64 usage, 69 daemon unreachable, 77 not permitted.
+            Exit codes: 0 done, 1 failed, 64 usage, 69 daemon unreachable, 77 not permitted,
+            78 configuration error.
             """,
         version: "eiderctl \(eiderctlVersion)",
         groupedSubcommands: [
