@@ -72,6 +72,12 @@ package enum Exercise: Int, CaseIterable, Sendable {
         case .operation: "operation done"
         case .operationFailed: "operation failed"
         case .converged: "converged"
+        default: nameOfDrain
+        }
+    }
+
+    private var nameOfDrain: String {
+        switch self {
         case .drainAnnounced: "drain announced"
         case .drainInFlight: "drain: in flight"
         case .drainStopping: "drain: stopping"
@@ -90,6 +96,7 @@ package enum Exercise: Int, CaseIterable, Sendable {
         case .rollExtraLeaves: "roll: extra leaves"
         case .rollHolds: "roll: holds"
         case .rollFailed: "roll: failed"
+        default: "\(self)"
         }
     }
 }
