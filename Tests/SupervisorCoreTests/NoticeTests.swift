@@ -82,7 +82,8 @@ struct NoticeTests {
             NoticePolicy.concerns(sighting, nil, takesServiceOut: true, Self.now)
         }
         #expect(concerns(Self.sighting()))
-        #expect(!concerns(Self.sighting { $0.requests = 1 }))
+        #expect(concerns(Self.sighting { $0.requests = 3 }))
+        #expect(!concerns(Self.sighting { $0.requests = 2 }))
         #expect(!concerns(Self.sighting { $0.lastAt = Self.now.advanced(by: .seconds(-121)) }))
         for agent in ["Prometheus/2.42", "Blackbox Exporter/0.23", "Monit/5.33"] {
             #expect(!concerns(Self.sighting(agent)))

@@ -9,6 +9,8 @@ public enum DrainLimits {
     static let quiet: Duration = .seconds(2)
     /// Somebody who has not asked for this long is no prober any more.
     static let lately: Duration = .seconds(120)
+    /// Who has asked this often is a prober. Somebody who looks by hand, once and once more, is not waited for.
+    static let requestsUntilKnown: UInt64 = 3
     /// A prober that has been silent for this many of its own periods has stopped.
     static let silentPeriods = 3
     /// Answers in a row that tell a load balancer to go elsewhere, where nothing better is known of it.

@@ -10,7 +10,7 @@ enum NoticePolicy {
     /// HAProxy's states of a server that gets nothing new.
     private static let outStates = ["NOLB", "DOWN", "DRAIN", "MAINT"]
 
-    /// The drain of `target` is its business: it asks for it, has asked more than once, and lately.
+    /// The drain of `target` is its business: it asks for it, has asked often enough, and lately.
     ///
     /// - Parameter takesServiceOut: nobody of the drained instance's service is left to be given work.
     static func concerns(
@@ -19,7 +19,7 @@ enum NoticePolicy {
         takesServiceOut: Bool,
         _ now: MonotonicInstant
     ) -> Bool {
-        guard sighting.requests >= 2, now.since(sighting.lastAt) <= DrainLimits.lately,
+        guard sighting.requests >= DrainLimits.requestsUntilKnown, now.since(sighting.lastAt) <= DrainLimits.lately,
             !watchers.contains(where: { sighting.identity.userAgent.hasPrefix($0) })
         else { return false }
         guard let target else { return true }
