@@ -10,8 +10,12 @@ struct DrainPlanRequest {
 
 // What drains need to know of the world.
 extension Supervisor {
+    /// Drains that wait to be planned.
+    private static let mostPlans = 64
+
     /// Plans a drain once it is known who probes us.
     func plan(_ request: DrainPlanRequest) {
+        if plans.count >= Self.mostPlans { return request.reply(.refused("too many ask at once; try again")) }
         plans.append(request)
         askProbers()
     }

@@ -218,6 +218,23 @@ struct CodecTests {
         #expect(RememberedNode(decoding: node.encoded()) == node)
     }
 
+    @Test func `whatever is drained and lost, it fits one packet of the shim`() throws {
+        let start = MonotonicInstant(nanoseconds: 5)
+        var node = RememberedNode()
+        node.drains = (0..<DrainLimits.drains).map { number in
+            let name = String(repeating: "x", count: 60) + "\(number)"
+            let reason = String(repeating: "r", count: 1_024)
+            var drain = Drain(.maintenance, of: .service(name), by: "x", reason: reason, since: start, deadline: start)
+            drain.lost = (0..<10_000).map { LostWork(instance: InstanceID(service: name, index: $0), inFlight: 1) }
+            return drain
+        }
+        let bytes = node.encoded()
+        #expect(bytes.count < 150 << 10)
+        let decoded = try #require(RememberedNode(decoding: bytes))
+        #expect(decoded.drains.count == DrainLimits.drains)
+        #expect(decoded.drains.reduce(0) { $0 + $1.lost.count } == DrainLimits.lostRemembered)
+    }
+
     @Test func `fields of another version are skipped`() {
         var foreign = WireWriter()
         foreign.write(UInt8(200))

@@ -35,7 +35,7 @@ extension FleetMachine {
                     replicas: service.replicas,
                     configured: service.configuredReplicas,
                     by: by,
-                    reason: reason
+                    reason: reason.map { String($0.prefix(DrainLimits.scaleReason)) }
                 )
             )
         }

@@ -14,7 +14,10 @@ extension RememberedNode {
             }
         }
         if let hold { writer.field(5) { hold.write(to: &$0) } }
-        if !drains.isEmpty { writer.field(6) { $0.write(list: drains) { $1.write(to: &$0) } } }
+        if !drains.isEmpty {
+            var lostLeft = DrainLimits.lostRemembered
+            writer.field(6) { $0.write(list: drains) { $1.write(to: &$0, lostLeft: &lostLeft) } }
+        }
         if !rolls.isEmpty { writer.field(7) { $0.write(list: rolls) { $1.write(to: &$0) } } }
         if !scales.isEmpty { writer.field(8) { $0.write(list: scales) { $1.write(to: &$0) } } }
         return writer.bytes
@@ -141,6 +144,14 @@ extension ScaleIntent {
 
 extension Drain {
     func write(to writer: inout WireWriter) {
+        var lostLeft = DrainLimits.lostRemembered
+        write(to: &writer, lostLeft: &lostLeft)
+    }
+
+    /// - Parameter lostLeft: how many that were lost there is still room for.
+    func write(to writer: inout WireWriter, lostLeft: inout Int) {
+        let remembered = lost.prefix(max(0, lostLeft))
+        lostLeft -= remembered.count
         writer.framed { writer in
             writer.field(1) { $0.write(purpose.rawValue) }
             if let target { writer.field(2) { $0.write(target.description) } }
@@ -152,7 +163,7 @@ extension Drain {
             writer.field(8) { $0.write(phase.rawValue) }
             writer.field(9) { $0.write(phaseSince) }
             if deadlineReached { writer.field(10) { $0.write(true) } }
-            for work in lost {
+            for work in remembered {
                 writer.field(11) { writer in
                     writer.write(work.instance.description)
                     writer.write(work.inFlight != nil)

@@ -22,8 +22,13 @@ public enum DrainLimits {
     /// Requests in flight that grew this often after the notice: work comes by a way that no health check reaches, such
     /// as a queue or a connection that is kept; only the stop signal ends that.
     static let risesUntilFed = 3
-    /// Drains of services and instances at one time.
-    static let drains = 1_024
+    /// Drains at one time. With their reasons, and what they lost, they are one record of the shim's memory, which has to
+    /// fit one packet.
+    static let drains = 64
+    /// Instances that were killed at deadlines and are remembered over the daemon's death, of all drains together.
+    static let lostRemembered = 512
+    /// Characters of the reason for another number of instances that are kept.
+    static let scaleReason = 40
     /// The longest deadline.
     public static let deadlineMost: Duration = .seconds(24 * 3600)
 }
