@@ -197,15 +197,14 @@ private final class ReadyWatcher {
         self.shared = shared
         let socket = fleet.socket
         thread = try OwnThread.start("watcher") {
-            while !shared.state.withLock({ $0.isEnding }) {
-                guard let status = try? Fleet.status(socket), let service = status.services.first else { continue }
+            // A look every five milliseconds, until it is ended; every change of a roll lasts longer.
+            while !Deadline(.milliseconds(5)).wait({ shared.state.withLock { $0.isEnding } }) {
+                guard let service = (try? Fleet.status(socket))?.services.first else { continue }
                 shared.state.withLock { state in
                     state.seen.looks += 1
                     state.seen.ready = min(state.seen.ready, service.instances.count { $0.ready })
                     state.seen.most = max(state.seen.most, service.instances.count)
                 }
-                // Between two looks; every change of a roll lasts longer.
-                usleep(5_000)
             }
         }
     }
