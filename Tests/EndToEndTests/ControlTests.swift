@@ -29,8 +29,10 @@ extension EndToEnd {
                 (["why", "sleeper"], 0), (["version"], 0), (["events"], 0), (["logs"], 0), (["breaker", "list"], 0),
                 ([], 64), (["nonsense"], 64), (["stop"], 64), (["signal", "sleeper"], 64),
                 (["status", "--nonsense"], 64), (["signal", "sleeper/0", "SIGNONSENSE"], 64),
-                (["status", "nobody"], 1), (["stop", "nobody"], 1), (["stop", "sleeper/2"], 1), (["drain"], 1),
-                (["reload"], 1), (["scale", "sleeper", "3"], 1), (["restart", "sleeper", "--rolling"], 1),
+                (["status", "nobody"], 1), (["stop", "nobody"], 1), (["stop", "sleeper/2"], 1),
+                (["drain", "nobody"], 1), (["undrain", "nobody"], 1), (["scale", "nobody", "3"], 1),
+                (["restart", "nobody", "--rolling"], 1), (["scale", "sleeper"], 64), (["drain", "--nonsense"], 64),
+                (["drain", "--dry-run"], 0), (["drain-status"], 0), (["undrain"], 0), (["reload"], 0),
             ] as [([String], Int32)] {
                 let answer = try Command.run([Command.programs + "/eiderctl", "--socket", fleet.socket] + words)
                 #expect(answer.exitCode == code, "\(words): \(answer.output.prefix(200)) \(answer.errors)")

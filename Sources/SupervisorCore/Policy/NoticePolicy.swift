@@ -22,6 +22,8 @@ enum NoticePolicy {
         guard sighting.requests >= DrainLimits.requestsUntilKnown, now.since(sighting.lastAt) <= DrainLimits.lately,
             !watchers.contains(where: { sighting.identity.userAgent.hasPrefix($0) })
         else { return false }
+        // All it asked came at once: somebody looked, and nobody knows when, or whether, that is done again.
+        if sighting.period == nil { return false }
         guard let target else { return true }
         switch (target, sighting.target) {
         case (.service(let drained), let asked?): return asked.service == drained
