@@ -101,6 +101,7 @@ struct DrainTests {
         var world = try Self.world()
         let id = Target.instance(World.id("a/0"))
         world.figures = [TrafficFigure(target: id, open: 1, busy: 0, arrived: 1)]
+        world.sightings = [Self.prober(world, out: 50)]
         _ = try Self.drain(&world)
         try world.advance(by: .seconds(5))
         #expect(Self.phase(world) == .notice)
@@ -108,6 +109,15 @@ struct DrainTests {
         try world.advance(by: .milliseconds(1_700))
         #expect(Self.phase(world) == .notice)
         try world.advance(by: .milliseconds(600))
+        #expect(Self.phase(world) == .stopping)
+    }
+
+    @Test func `where nobody probes, new connections do not make it longer`() throws {
+        var world = try Self.world()
+        let id = Target.instance(World.id("a/0"))
+        world.figures = [TrafficFigure(target: id, open: 1, busy: 0, arrived: 1)]
+        _ = try Self.drain(&world)
+        try world.advance(by: .milliseconds(2_100))
         #expect(Self.phase(world) == .stopping)
     }
 

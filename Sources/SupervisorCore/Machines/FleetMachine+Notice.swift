@@ -95,7 +95,10 @@ extension FleetMachine {
         if elapsed >= most { return nil }
         if elapsed < least || least == most { return "load balancers, which have \(least.brief) to see it" }
         guard let sightedAt, sightedAt >= drain.since else { return "the health server to say who probes us" }
-        let waiting = concerned(drain, now).filter { !acknowledged($0, drain, now).isGiven }
+        let concerned = concerned(drain, now)
+        // Nobody asks whether to route to us: a longer notice would reach nobody either.
+        if concerned.isEmpty { return nil }
+        let waiting = concerned.filter { !acknowledged($0, drain, now).isGiven }
         if let first = waiting.first {
             let more = waiting.count > 1 ? " and \(waiting.count - 1) more" : ""
             let text = acknowledged(first, drain, now).text
