@@ -97,6 +97,8 @@ extension Supervisor {
         let operation = nextOperation
         if request.waits { replies[operation] = { request.reply(.applied(plan, $0)) } }
         receive(.reconfigured(operation, new, restarting: restarting, by: request.caller))
-        if !request.waits { request.reply(.applied(plan, .done)) }
+        if request.waits { return }
+        publish()
+        request.reply(.applied(plan, .done))
     }
 }

@@ -115,7 +115,9 @@ extension Supervisor {
         let operation = nextOperation
         replies[operation] = reply
         receive(.commanded(operation, command, by: caller.name))
-        // Accepted, and nobody waits for the end.
-        if !wait, let reply = replies.removeValue(forKey: operation) { reply(.done) }
+        // Accepted, and nobody waits for the end. As for what is done: whoever is told finds it on the board.
+        guard !wait, let reply = replies.removeValue(forKey: operation) else { return }
+        publish()
+        diskWorker.afterWrites { reply(.done) }
     }
 }
