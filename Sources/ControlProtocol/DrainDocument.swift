@@ -4,9 +4,9 @@ public import SupervisorCore
 /// The JSON of `drain-status --json` and of `GET /v1/drain`.
 ///
 /// `{"at","target","state":"none|draining|drained","part_of"?,"phase"?,"by"?,"reason"?,"since"?,"deadline"?,
-/// "seconds_left"?,"deadline_reached","notice"?,"waits_for"?,"probers":[…],"instances":[…],"lost":[…],"others":[…]}`; in
-/// `others` are the drains of services and instances, in the same form. `part_of` names what is drained as a whole and
-/// the target with it: `node`, or its service.
+/// "seconds_left"?,"deadline_reached","notice"?,"waits_for"?,"probers":[…],"instances":[…],"lost":[…],"others":[…]}`;
+/// in `others` are the drains of services and instances, in the same form. `part_of` names what is drained as a whole,
+/// and the target with it: `node`, or its service.
 public struct DrainDocument: Sendable {
     /// Probers that are listed.
     static let probers = 256
