@@ -3,9 +3,10 @@ public import SupervisorCore
 
 /// The JSON of `drain-status --json` and of `GET /v1/drain`.
 ///
-/// `{"at","target","state":"none|draining|drained","phase"?,"by"?,"reason"?,"since"?,"deadline"?,"seconds_left"?,
-/// "deadline_reached","notice"?,"waits_for"?,"probers":[…],"instances":[…],"lost":[…],"others":[…]}`; in `others` are
-/// the drains of services and instances, in the same form.
+/// `{"at","target","state":"none|draining|drained","part_of"?,"phase"?,"by"?,"reason"?,"since"?,"deadline"?,
+/// "seconds_left"?,"deadline_reached","notice"?,"waits_for"?,"probers":[…],"instances":[…],"lost":[…],"others":[…]}`;
+/// in `others` are the drains of services and instances, in the same form. `part_of` names what is drained as a whole,
+/// and the target with it: `node`, or its service.
 public struct DrainDocument: Sendable {
     /// Probers that are listed.
     static let probers = 256
@@ -58,6 +59,7 @@ public struct DrainDocument: Sendable {
         writer.member("target", target?.description ?? "node")
         guard let status else {
             writer.member("state", "none")
+            writer.member("part_of", ifPresent: broader(than: target))
             writer.member("deadline_reached", false)
             for name in ["probers", "instances", "lost"] { writer.member(name, array: { _ in }) }
             return
@@ -101,6 +103,14 @@ public struct DrainDocument: Sendable {
                 }
             }
         )
+    }
+
+    /// What is drained as a whole, and the target with it: the node or its service.
+    private func broader(than target: Target?) -> String? {
+        guard let target else { return nil }
+        if drains.contains(where: { $0.drain.target == nil }) { return "node" }
+        let service = Target.service(target.service)
+        return drains.contains { $0.drain.target == service } ? service.description : nil
     }
 
     private func writeNotice(_ status: DrainStatus, _ writer: inout JSONWriter) {

@@ -156,7 +156,9 @@ struct Responder: Sendable {
         case .applied(let plan, let end):
             return answer(end, to: request, done: ReloadDocument.json(plan, result: wait ? "done" : "accepted"))
         case .invalid(let lines):
-            return .failure(ControlError(.invalidConfiguration, lines.joined(separator: "\n")))
+            let errors = lines.count == 1 ? "an error" : "\(lines.count) errors"
+            let text = "cannot reload the configuration: it has \(errors); mend the file, the old one stays in force"
+            return .failure(ControlError(.invalidConfiguration, ([text] + lines).joined(separator: "\n")))
         case .refused(let text): return .failure(ControlError(.refused, whole(text, request)))
         }
     }

@@ -117,7 +117,11 @@ struct DrainingTests {
         #expect(look.body.contains(#""target":"node","state":"none""#))
         #expect(look.body.contains(#""others":[{"target":"auth","state":"draining","phase":"notice""#))
         #expect(try harness.ask("GET", "/v1/drain?target=auth").body.contains(#""target":"auth","state":"draining""#))
-        #expect(try harness.ask("GET", "/v1/services/auth/1/drain").body.contains(#""state":"none""#))
+        #expect(
+            try harness.ask("GET", "/v1/services/auth/1/drain").body
+                .contains(#""target":"auth/1","state":"none","part_of":"auth","deadline_reached":false"#)
+        )
+        #expect(try !harness.ask("GET", "/v1/drain?target=event-bus").body.contains("part_of"))
         #expect(try harness.ask("GET", "/v1/services/nothing/drain").status == 404)
         #expect(try harness.ask("HEAD", "/v1/drain").status == 200)
         for (method, uri) in [("DELETE", "/v1/services/auth/drain"), ("POST", "/v1/undrain?target=auth")] {
@@ -171,7 +175,12 @@ struct DrainingTests {
         (ReloadResult.planned(plan), "dry_run=true", 200, #""result":"planned","action":"reload","plan":{"steps":[{"#),
         (.applied(plan, .done), "wait=true", 200, #""result":"done""#),
         (.applied(plan, .done), "no_wait=true", 200, #""result":"accepted""#),
-        (.invalid(["a.toml:1: x", "a.toml:2: y"]), "wait=true", 422, #""message":"a.toml:1: x\na.toml:2: y""#),
+        (
+            .invalid(["a.toml:1: x", "a.toml:2: y"]), "wait=true", 422,
+            #""message":"cannot reload the configuration: it has 2 errors; mend the file, the old one stays in force"#
+                + #"\na.toml:1: x\na.toml:2: y""#
+        ),
+        (.invalid(["a.toml:1: x"]), "dry_run=true", 422, "it has an error; mend"),
         (
             .refused("another reload is going on; try again in a moment"), "wait=true", 409,
             #""cannot reload the configuration: another reload is going on; try again in a moment""#

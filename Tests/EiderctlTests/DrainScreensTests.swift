@@ -207,6 +207,14 @@ struct DrainScreensTests {
         #expect(DrainRenderer(nobody).plan().contains("\ntold      nobody who asks now\n"))
     }
 
+    @Test(arguments: [("node", "the node: eiderctl drain-status"), ("auth", "auth: eiderctl drain-status auth")])
+    func `what is drained with more says with what`(whole: String, text: String) throws {
+        let part = try Self.answer { drain in
+            (drain.target, drain.state, drain.phase, drain.partOf) = ("auth/0", "none", nil, whole)
+        }
+        #expect(DrainRenderer(part).card() == "auth/0 is drained as a part of \(text)\n")
+    }
+
     @Test func `no drain is no error, and others are shown`() throws {
         let none = try Self.answer { drain in
             (drain.target, drain.state, drain.phase, drain.probers, drain.instances) = ("node", "none", nil, [], [])

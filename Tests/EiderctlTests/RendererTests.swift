@@ -196,5 +196,11 @@ struct RendererTests {
             Progress.line("restarting billing", services, 12.3)
                 == "restarting billing: billing 1/2 ready (billing/1 backoff), 12s"
         )
+        var rolling = services
+        rolling[0].rolling = RollFacts(replaced: 1, total: 2, by: nil, reason: nil, text: "drains billing/1")
+        #expect(
+            Progress.line("restarting billing", rolling, 12.3)
+                == "restarting billing: billing 1/2 ready (1/2: drains billing/1), 12s"
+        )
     }
 }

@@ -243,6 +243,25 @@ struct ProbeTests {
         }
     }
 
+    @Test(
+        "nothing of the control socket is there over TCP",
+        arguments: ["POST", "DELETE", "PUT", "PATCH", "GET", "HEAD"]
+    )
+    func control(method: String) throws {
+        let service = Fixture.health()
+        let paths = [
+            "/v1/drain", "/v1/drain?target=auth", "/v1/undrain", "/v1/reload", "/v1/status", "/v1/upgrade",
+            "/v1/services/auth/drain", "/v1/services/auth/scale?replicas=0", "/v1/restart?target=auth&rolling=true",
+            "/v1", "/v1/",
+        ]
+        for path in paths {
+            let response = try #require(try EmbeddedClient.get(service, path, method: method))
+            let isLook = ["GET", "HEAD"].contains(method)
+            #expect(response.code == (isLook ? 404 : 405), "\(method) \(path)")
+            #expect(response["Allow"] == (isLook ? nil : "GET, HEAD, OPTIONS"), "\(method) \(path)")
+        }
+    }
+
     @Test("pipelined requests are answered in order, bodies read over")
     func pipelining() throws {
         let service = Fixture.health()

@@ -147,7 +147,10 @@ extension FleetMachine {
     /// Why what a drain covers must not be started; nil when it may.
     func refusalOfStart(_ slot: Int) -> String? {
         guard let drain = drain(covering: slot), drain.purpose != .roll else { return nil }
-        if drain.purpose == .removal { return "\(instances[slot].id) is on its way out" }
+        return drain.purpose == .removal ? "\(instances[slot].id) is on its way out" : Self.refusal(under: drain)
+    }
+
+    private static func refusal(under drain: Drain) -> String {
         let name = drain.target.map { "\($0) is" } ?? "the node is"
         let state = drain.phase == .drained ? "drained" : "being drained"
         let verb = drain.target.map { "eiderctl undrain \($0)" } ?? "eiderctl undrain"
@@ -198,8 +201,8 @@ extension FleetMachine {
         let drained = services[index].slots.filter { isWanted($0) }.compactMap { refusalOfStart($0) }
         let isAllowed = (0...CoreLimits.replicas).contains(replicas)
         let bound = isAllowed ? nil : "a service has 0 to \(CoreLimits.replicas) instances"
-        let nodeDrain = drainIndex(.maintenance, nil) ?? drainIndex(.maintenance, .service(name))
-        let covered = nodeDrain == nil ? nil : "it is drained; use eiderctl undrain first"
+        let cover = drainIndex(.maintenance, nil) ?? drainIndex(.maintenance, .service(name))
+        let covered = cover.map { Self.refusal(under: node.drains[$0]) }
         if let refusal = bound ?? covered ?? drained.first ?? obstacle(to: replicas, of: index) {
             turn.act(.finishOperation(operation, .refused(refusal)))
             return

@@ -43,7 +43,9 @@ extension FleetMachine {
         drainsMoved = true
         // Of what there is no figure there are no connections.
         let before = instances.indices.map { inFlight($0)?.count }
-        for slot in instances.indices where instances[slot].isLeaving { instances[slot].traffic.countsAsAsked(askedAt) }
+        for slot in instances.indices where instances[slot].isLeaving && hasPort(slot) {
+            instances[slot].traffic.countsAsAsked(askedAt)
+        }
         for figure in figures {
             switch figure.target {
             case .instance(let id):
@@ -209,6 +211,11 @@ extension FleetMachine {
             else { return false }
             return instances[slot].traffic.askedAt.map { $0 < drain.phaseSince } ?? true
         }
+    }
+
+    /// It has a port of its own, so that its connections can be told from others'.
+    private func hasPort(_ slot: Int) -> Bool {
+        instances[slot].service.map { services[$0].portBase != nil } ?? false
     }
 
     private func isFed(_ slot: Int) -> Bool { instances[slot].traffic.rises >= DrainLimits.risesUntilFed }

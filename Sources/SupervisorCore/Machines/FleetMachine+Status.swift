@@ -166,6 +166,10 @@ extension FleetMachine {
         let (state, reason) = publicState(of: instance, service: service, now)
         var status = InstanceStatus(id: instance.id, state: state, since: memory.since, generation: memory.generation)
         status.reason = reason
+        if state == .draining || state == .drained, let drain = drain(covering: slot) {
+            // Its own state is older: it serves on while it is drained.
+            status.since = max(status.since, drain.since)
+        }
         status.ready = isGivenWork(slot, now) && !instance.isLeaving
         status.startedOnce = memory.startedOnce
         status.live =

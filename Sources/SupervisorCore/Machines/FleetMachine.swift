@@ -343,6 +343,8 @@ public struct FleetMachine: Sendable, Equatable {
     }
 
     mutating func markDirty(service index: Int) {
+        // A drain tells of its instances, also in the phases in which nothing is looked at.
+        if !node.drains.isEmpty { drainsMoved = true }
         if dirty[index] { return }
         dirty[index] = true
         dirtyList.append(index)

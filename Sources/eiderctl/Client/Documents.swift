@@ -196,6 +196,7 @@ struct DrainAnswer: Decodable {
 
     var target: String
     var state: String
+    var partOf: String?
     var phase: String?
     var by: String?
     var reason: String?

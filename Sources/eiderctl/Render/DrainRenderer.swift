@@ -54,7 +54,7 @@ struct DrainRenderer {
     func card() -> String {
         if drain.state == "none" {
             let others = (drain.others ?? []).map { DrainRenderer($0, width: width, style: style).card() }
-            return (["\(name) is not being drained\n"] + others).joined(separator: "\n")
+            return ([none] + others).joined(separator: "\n")
         }
         var rows: [(String, String)] = []
         rows.append(("phase", (drain.phase ?? "") + time()))
@@ -66,7 +66,9 @@ struct DrainRenderer {
             rows.append(("new connection", "\(TimeText.brief(arrival)) ago"))
         }
         if drain.deadlineReached {
-            let names = drain.lost.map { lost in lost.name + (lost.inFlight.map { " (\($0) in flight)" } ?? "") }
+            let names = drain.lost.map { lost in
+                lost.name + (lost.inFlight.map { $0 > 0 ? " (\($0) in flight)" : "" } ?? "")
+            }
             rows.append(("killed", "at the deadline: " + names.joined(separator: ", ")))
         }
         if drain.state == "drained" { rows.append(("way back", "eiderctl undrain" + (isNode ? "" : " \(name)"))) }
@@ -78,6 +80,15 @@ struct DrainRenderer {
         text += probers() + instances()
         for other in drain.others ?? [] { text += "\n" + DrainRenderer(other, width: width, style: style).card() }
         return text
+    }
+
+    /// It has no drain of its own.
+    private var none: String {
+        switch drain.partOf {
+        case nil: "\(name) is not being drained\n"
+        case "node"?: "\(name) is drained as a part of the node: eiderctl drain-status\n"
+        case let whole?: "\(name) is drained as a part of \(whole): eiderctl drain-status \(whole)\n"
+        }
     }
 
     private var isNode: Bool { drain.target == "node" }

@@ -6,9 +6,9 @@ struct Drain: Verb {
     static let configuration = CommandConfiguration(
         abstract: "Take the node, a service or an instance out of service without losing a request.",
         discussion: """
-            Load balancers are told first, then what is in flight is waited for, then the workers are stopped. It stays
-            out until eiderctl undrain, over restarts of the daemon and of the host. Said again with a shorter deadline
-            or another notice, it joins the drain that goes on.
+            Load balancers are told first, then what is in flight is waited for, then the workers are stopped. It \
+            stays out until eiderctl undrain, over restarts of the daemon and of the host. Said again with a shorter \
+            deadline or another notice, it joins the drain that goes on.
             Exit codes: 0 drained, 3 drained, but something was killed at the deadline, 4 refused.
             """
     )
@@ -116,8 +116,8 @@ enum DrainPath {
 struct DrainWatch {
     /// How often it is looked at, milliseconds.
     private static let period: CInt = 250
-    /// How long a daemon that is being replaced is waited for, seconds.
-    private static let patience = 15.0
+    /// How long a daemon that is being replaced is waited for.
+    private static let patience: Duration = .seconds(15)
 
     private let client: DaemonClient
     private let target: String?
@@ -137,11 +137,12 @@ struct DrainWatch {
         Interruption.endsWaiting(isDrain: true)
         var shown = Block()
         var phase: String?
-        var silentFor = 0.0
+        let clock = ContinuousClock()
+        var heardAt = clock.now
         while true {
             do {
                 let bytes = try client.ask(.GET, DrainPath.path(target))
-                silentFor = 0
+                heardAt = clock.now
                 let drain = try JSONText.decode(DrainAnswer.self, bytes)
                 if drain.state != "draining" {
                     shown.clear()
@@ -153,9 +154,13 @@ struct DrainWatch {
                     Output.line(DrainRenderer(drain).line())
                 }
                 phase = drain.phase
-            } catch let failure as Failure where failure.exitCode == .unreachable && silentFor < Self.patience {
+            } catch var failure as Failure where failure.exitCode == .unreachable {
                 // It is being replaced, or was killed: the next one goes on with the drain.
-                silentFor += Double(Self.period) / 1_000
+                if clock.now - heardAt >= Self.patience {
+                    shown.clear()
+                    failure.message += "\nthe drain of \(name) goes on once a daemon is there again"
+                    throw failure
+                }
             }
             _ = poll(nil, 0, Self.period)
         }
@@ -171,8 +176,11 @@ struct DrainWatch {
                 let count = lost.inFlight.flatMap { $0 > 0 ? " (\($0) request\($0 == 1 ? "" : "s") in flight)" : nil }
                 return "killed: \(lost.name)\(count ?? "")"
             }
-            let text = "\(name) is drained, but its deadline was reached; what was lost:"
-            throw Failure(.deadline, "deadline-reached", ([text] + lost).joined(separator: "\n"), isPrinted: json)
+            let text =
+                "cannot end everything in order: the deadline was reached; \(name) is drained, and this was lost:"
+            let next = "give it more time with --deadline, or see why it does not end with eiderctl why TARGET"
+            let lines = [text] + lost + [next]
+            throw Failure(.deadline, "deadline-reached", lines.joined(separator: "\n"), isPrinted: json)
         }
         if !json { Output.line("\(name): drained") }
     }

@@ -45,7 +45,9 @@ final class Progress: Sendable {
 
     private func show(_ status: StatusAnswer) {
         let elapsed = Double((NIODeadline.now() - began).nanoseconds) / 1e9
-        let text = Self.line(title, status.services.filter { services.contains($0.name) }, elapsed)
+        // Without targets it is about whatever is not at rest.
+        let shown = status.services.filter { services.isEmpty ? Self.what($0) != nil : services.contains($0.name) }
+        let text = Self.line(title, shown, elapsed)
         state.withLock { state in
             if state.stopped { return }
             state.shown = true
@@ -53,12 +55,17 @@ final class Progress: Sendable {
         }
     }
 
+    /// `auth/1 starting`, or `1/2: drains auth/1` of a rolling restart; nil when nothing goes on.
+    private static func what(_ service: StatusAnswer.Service) -> String? {
+        if let roll = service.rolling { return "\(roll.replaced)/\(roll.total): \(roll.text)" }
+        let busy = service.instances.first { !["healthy", "stopped"].contains($0.state) }
+        return busy.map { "\($0.name) \($0.state)" }
+    }
+
     /// `restarting auth: auth 1/2 ready (auth/1 starting), 12s`
     static func line(_ title: String, _ services: [StatusAnswer.Service], _ elapsed: Double) -> String {
         let parts = services.map { service in
-            let busy = service.instances.filter { !["healthy", "stopped"].contains($0.state) }
-            let what = busy.first.map { " (\($0.name) \($0.state))" } ?? ""
-            return "\(service.name) \(service.ready)/\(service.desired) ready\(what)"
+            "\(service.name) \(service.ready)/\(service.desired) ready" + (what(service).map { " (\($0))" } ?? "")
         }
         return Columns.printable("\(title): \((parts + [TimeText.brief(elapsed)]).joined(separator: ", "))")
     }
