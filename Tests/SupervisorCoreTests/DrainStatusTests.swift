@@ -77,6 +77,11 @@ struct DrainStatusTests {
     @Test func `each wait reads after the words "waits for"`() throws {
         var world = try Self.world()
         world.figures = [TrafficFigure(target: .instance(World.id("a/0")), open: 1, busy: 1, arrived: 1)]
+        // Somebody probes, and has understood.
+        let identity = ProberSighting.Identity(address: "10.0.0.1", userAgent: "", path: "/", host: "")
+        var prober = ProberSighting(identity: identity, target: nil, lastAt: world.now, told: "503")
+        (prober.requests, prober.period, prober.outInARow) = (50, .seconds(1), 50)
+        world.sightings = [prober]
         _ = try world.command(.drain(DrainRequest(target: nil)))
         try world.settle()
         let text = { (world: World) in world.machine.drainStatuses(at: world.now).first?.waitsFor }

@@ -22,8 +22,8 @@ public enum DrainLimits {
     /// Requests in flight that grew this often after the notice: work comes by a way that no health check reaches, such
     /// as a queue or a connection that is kept; only the stop signal ends that.
     static let risesUntilFed = 3
-    /// Drains at one time. With their reasons, and what they lost, they are one record of the shim's memory, which has to
-    /// fit one packet.
+    /// Drains at one time. With their reasons, and what they lost, they are one record of the shim's memory, which has
+    /// to fit one packet.
     static let drains = 64
     /// Instances that were killed at deadlines and are remembered over the daemon's death, of all drains together.
     static let lostRemembered = 512
