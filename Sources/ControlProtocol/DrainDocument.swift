@@ -8,8 +8,9 @@ public import SupervisorCore
 /// in `others` are the drains of services and instances, in the same form. `part_of` names what is drained as a whole,
 /// and the target with it: `node`, or its service.
 public struct DrainDocument: Sendable {
-    /// Probers that are listed.
+    /// Probers that are listed; and of each of the others, of which there may be many.
     static let probers = 256
+    static let probersOfOthers = 16
 
     private let snapshot: StatusBoard.Snapshot
     private let now: MonotonicInstant
@@ -83,7 +84,8 @@ public struct DrainDocument: Sendable {
         writer.member(
             "probers",
             array: { list in
-                for prober in status.probers.prefix(Self.probers) { list.object { write(prober, &$0) } }
+                let most = target == self.target ? Self.probers : Self.probersOfOthers
+                for prober in status.probers.prefix(most) { list.object { write(prober, &$0) } }
             }
         )
         writer.member(

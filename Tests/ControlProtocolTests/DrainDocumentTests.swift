@@ -81,6 +81,15 @@ struct DrainDocumentTests {
         var status = Self.full()
         status.probers = Array(repeating: status.probers[0], count: 5_000)
         #expect(DrainDocument(Self.snapshot([status]), now: Self.start).json.count < 128 << 10)
+        // As many drains as there may be at once.
+        let others = (0..<1_024).map { index in
+            var other = status
+            other.drain.target = .instance(InstanceID(service: "auth", index: index))
+            return other
+        }
+        #expect(DrainDocument(Self.snapshot(others), now: Self.start).json.count < 8 << 20)
+        let one = DrainDocument(Self.snapshot(others), now: Self.start, target: others[7].drain.target).json
+        #expect(String(decoding: one, as: UTF8.self).split(separator: "user_agent").count == 257)
     }
 
     @Test func `a reload is told with a reason for each instance`() {
