@@ -65,6 +65,17 @@ struct OverlapTests {
 
     // MARK: Operations that others overtake
 
+    @Test func `a scale down that is taken back tells whoever waits for it`() throws {
+        var world = try Self.world()
+        let down = try Self.scale(&world, 1)
+        #expect(world.results[down] == nil)
+        let up = try Self.scale(&world, 2)
+        try Self.finish(&world)
+        #expect(world.results[up] == .done)
+        #expect(world.results[down] == .failed("a/1 is asked for again"))
+        #expect(try world.seen("a").state == .healthy)
+    }
+
     @Test func `a scale up that is taken back tells whoever waits for it`() throws {
         var world = try Self.world { $0.services[0].kind = .notify }
         try world.sayReady("a/0")
@@ -74,6 +85,25 @@ struct OverlapTests {
         try Self.finish(&world)
         #expect(world.results[up] == .failed("a/2 is gone"))
         #expect(world.results[down] == .done)
+    }
+
+    @Test func `a reload that is taken back tells whoever waits for it`() throws {
+        var world = try Self.world()
+        let gone = try Self.reload(&world) { $0.services.removeFirst() }
+        #expect(world.results[gone] == nil)
+        let back = try Self.reload(&world) { _ in }
+        try Self.finish(&world)
+        #expect(world.results[back] == .done)
+        #expect(world.results[gone] == .failed("a/0 is asked for again\na/1 is asked for again"))
+        #expect(try world.seen("a").ready == 2)
+    }
+
+    @Test func `a stop of the fleet tells whoever waits for an instance to go`() throws {
+        var world = try Self.world()
+        let down = try Self.scale(&world, 1)
+        try world.send(.shutdownRequested(by: "SIGTERM"))
+        try world.settle()
+        #expect(world.results[down] == .failed("the fleet is being stopped"))
     }
 
     @Test func `a reload that takes a drained service away says so to who waits for its drain`() throws {
@@ -256,6 +286,25 @@ struct OverlapTests {
         #expect(world.disk == Intents())
         #expect(world.machine.node.rolls.isEmpty && world.machine.node.drains.isEmpty)
         #expect(world.shim.memory.keys.allSatisfy { $0.service == "b" })
+    }
+
+    @Test func `back and forth, whatever is under way, ends as configured`() throws {
+        for pause in 0..<6 {
+            var world = try Self.world()
+            try world.say("a/0") { $0.inFlight = 1 }
+            for _ in 0..<3 {
+                _ = try Self.reload(&world) { $0.services.removeFirst() }
+                try Self.finish(&world, pause)
+                _ = try Self.reload(&world) { $0.services[0].replicas = 1 }
+                try Self.finish(&world, pause)
+                _ = try Self.reload(&world) { _ in }
+            }
+            try world.say("a/0") { $0.inFlight = 0 }
+            try Self.finish(&world)
+            #expect(world.shim.ids.map(\.description) == ["a/0", "a/1", "b/0", "b/1"], "\(pause) s between")
+            #expect(world.openOperations.isEmpty)
+            #expect(world.nodeStatus().state == .healthy)
+        }
     }
 
     // MARK: Deaths

@@ -216,7 +216,11 @@ extension FleetMachine {
             switch watch {
             case .roll(let name): if node.shutdownBy == nil, isRolling(name) { open.append(watch) }
             case .gone(let slot):
-                if instances[slot].service != nil || instances[slot].state.hasProcess { open.append(watch) }
+                if let hindrance = hindrance(toRemovalOf: slot) {
+                    if !operations[index].failures.contains(hindrance) { operations[index].failures.append(hindrance) }
+                } else if instances[slot].service != nil || instances[slot].state.hasProcess {
+                    open.append(watch)
+                }
             case .drain(let target):
                 guard let drain = drainIndex(.maintenance, target).map({ node.drains[$0] }) else {
                     operations[index].failures.append("the drain was taken back by eiderctl undrain")
@@ -231,6 +235,12 @@ extension FleetMachine {
             }
         }
         operations[index].watches = open
+    }
+
+    /// Why an instance does not go that was to go; nil while it may.
+    private func hindrance(toRemovalOf slot: Int) -> String? {
+        if node.shutdownBy != nil { return "the fleet is being stopped" }
+        return isMember(slot) ? "\(instances[slot].id) is asked for again" : nil
     }
 
     private func isRolling(_ name: String) -> Bool { node.rolls.contains { $0.service == name && $0.failure == nil } }
