@@ -119,6 +119,57 @@ struct OverlapTests {
 
     // MARK: Rolls
 
+    @Test func `a roll that is asked for again replaces also what is new already`() throws {
+        var world = try Self.world()
+        let first = try world.command(.roll(["b"], reason: nil))
+        try world.settle()
+        try world.end("b/0", .code(0))
+        let generation = world.record("b/0")?.generation
+        #expect(world.machine.node.rolls.first?.step == .proving(index: 0, until: world.now.advanced(by: .seconds(1))))
+        let second = try Self.reload(&world, ["b": "command"]) { _ in }
+        try Self.finish(&world)
+        #expect(world.results[first] == .done)
+        #expect(world.results[second] == .done)
+        #expect(world.record("b/0")?.generation == generation.map { $0 + 1 }, "it had the old command")
+        #expect(world.record("b/1")?.generation == 2)
+    }
+
+    @Test func `a roll asked for again while one leaves does not replace that twice`() throws {
+        var world = try Self.world()
+        _ = try world.command(.roll(["b"], reason: nil))
+        try world.settle()
+        let second = try Self.reload(&world, ["b": "command"]) { _ in }
+        try Self.finish(&world)
+        #expect(world.results[second] == .done)
+        #expect(world.record("b/0")?.generation == 2)
+        #expect(world.record("b/1")?.generation == 2)
+    }
+
+    @Test func `the only instance is replaced again too`() throws {
+        var world = try Self.world { $0.services[1].replicas = 1 }
+        _ = try world.command(.roll(["b"], reason: nil))
+        try world.settle()
+        try world.end("b/0", .code(0))
+        let second = try Self.reload(&world, ["b": "command"]) { _ in }
+        try Self.finish(&world)
+        #expect(world.results[second] == .done)
+        #expect(world.record("b/0")?.generation == 3)
+    }
+
+    @Test func `a roll asked for again while its extra instance goes replaces everything again`() throws {
+        var world = try Self.world()
+        let first = try world.command(.roll(["a"], reason: nil))
+        for _ in 0..<20 where world.machine.node.rolls.first?.step != .removingExtra { try Self.finish(&world, 1) }
+        #expect(world.machine.node.rolls.first?.step == .removingExtra)
+        let second = try Self.reload(&world, ["a": "command"]) { _ in }
+        try Self.finish(&world)
+        #expect(world.results[first] == .done)
+        #expect(world.results[second] == .done)
+        #expect(world.record("a/0")?.generation == 3)
+        #expect(world.record("a/1")?.generation == 3)
+        #expect(world.shim.ids.count == 4)
+    }
+
     @Test(arguments: ["stopped", "drained", "oneshot", "none"])
     func `a roll of what has nothing to replace`(_ what: String) throws {
         var world = try Self.world { spec in

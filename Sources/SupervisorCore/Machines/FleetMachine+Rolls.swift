@@ -8,9 +8,7 @@ extension FleetMachine {
         let slots = services[index].slots.filter { isWanted($0) }
         let indexes = slots.map { instances[$0].id.index }
         if let present = node.rolls.firstIndex(where: { $0.service == name && $0.failure == nil }) {
-            // What was replaced already has not seen what this one is about.
-            node.rolls[present].left = indexes
-            node.rolls[present].total = indexes.count
+            beginAnew(present, indexes, &turn)
         } else {
             let usesExtra = !indexes.isEmpty && allowsExtra(index)
             node.rolls.append(
@@ -19,6 +17,34 @@ extension FleetMachine {
         }
         turn.tell(name, "rolling", "\(name) is restarted in turns by \(by)" + (reason.map { ": \($0)" } ?? ""))
         rollsMoved(&turn)
+    }
+
+    /// Asked again: what was replaced already has not seen what this one is about. What is new but not new enough is
+    /// replaced first: it may be what is being mended.
+    private mutating func beginAnew(_ index: Int, _ indexes: [Int], _ turn: inout Turn) {
+        let roll = node.rolls[index]
+        node.rolls[index].left = indexes
+        node.rolls[index].total = indexes.count
+        switch roll.step {
+        case .leaving(let member): node.rolls[index].left.bringForward(member)
+        case .returning(let member, _), .proving(let member, _):
+            node.rolls[index].left.bringForward(member)
+            if case .returning(_, let after) = roll.step,
+                slot(roll, member).map({ instances[$0].generation <= after }) ?? false
+            {
+                return
+            }
+            if member != roll.extraIndex { node.rolls[index].step = .waiting }
+        case .removingExtra:
+            // It was done but for that: the extra one stays, or comes back.
+            guard let slot = extraSlot(roll), instances[slot].service != nil else { return }
+            let generation = instances[slot].generation
+            let stays = isServing(slot)
+            node.rolls[index].step = .addingExtra(after: stays ? max(1, generation) - 1 : generation)
+            node.rolls[index].stepSince = turn.now
+            if let drain = drainIndex(.removal, .instance(instances[slot].id)) { end(drainAt: drain, &turn) }
+        case .waiting, .addingExtra, .holding: break
+        }
     }
 
     /// It is one of those that the service is to have, and nobody stopped it.
@@ -85,9 +111,9 @@ extension FleetMachine {
         }
         switch roll.step {
         case .waiting:
-            if !roll.usesExtra { return next(index, service, &turn) }
+            if !roll.usesExtra || roll.extraIndex != nil { return next(index, service, &turn) }
             // Rule I1: one instance more than desired, on the whole node.
-            if node.rolls.contains(where: { $0.usesExtra && $0.step != .waiting }) { return false }
+            if node.rolls.contains(where: { $0.extraIndex != nil }) { return false }
             return addExtra(index, service, &turn)
         case .addingExtra(let after):
             return awaitNewcomer(index, roll.extraIndex ?? 0, after, &turn)
@@ -342,5 +368,12 @@ extension FleetMachine {
             case .waiting, .addingExtra, .leaving, .removingExtra, .holding: return nil
             }
         }.min()
+    }
+}
+
+extension [Int] {
+    fileprivate mutating func bringForward(_ element: Int) {
+        guard let index = firstIndex(of: element) else { return }
+        insert(remove(at: index), at: 0)
     }
 }
