@@ -170,6 +170,31 @@ struct OverlapTests {
         #expect(world.shim.ids.count == 4)
     }
 
+    @Test func `a new roll goes on where one that failed holds its extra instance`() throws {
+        var world = try Self.world { spec in
+            spec.services[0].kind = .notify
+            spec.services[0].replicas = 1
+            spec.services[0].restart.policy = .never
+        }
+        try world.sayReady("a/0")
+        let first = try world.command(.roll(["a"], reason: nil))
+        try world.settle()
+        try world.sayReady("a/1")
+        try world.advance(by: .seconds(1))
+        try world.end("a/0", .code(0))
+        try world.end("a/0", .code(1))
+        #expect(world.machine.node.rolls.first?.step == .holding)
+        #expect(world.results[first] != nil)
+        let second = try world.command(.roll(["a"], reason: nil))
+        try world.settle()
+        #expect(world.kind("a/0") == .starting, "the extra one stands in for it meanwhile")
+        try world.sayReady("a/0")
+        try Self.finish(&world)
+        #expect(world.results[second] == .done)
+        #expect(world.shim.ids.map(\.description) == ["a/0", "b/0", "b/1"])
+        #expect(world.machine.node.rolls.isEmpty)
+    }
+
     @Test(arguments: ["stopped", "drained", "oneshot", "none"])
     func `a roll of what has nothing to replace`(_ what: String) throws {
         var world = try Self.world { spec in

@@ -11,9 +11,21 @@ extension FleetMachine {
             beginAnew(present, indexes, &turn)
         } else {
             let usesExtra = !indexes.isEmpty && allowsExtra(index)
-            node.rolls.append(
-                Roll(service: name, by: by, reason: reason, since: turn.now, indexes: indexes, usesExtra: usesExtra)
+            var roll = Roll(
+                service: name,
+                by: by,
+                reason: reason,
+                since: turn.now,
+                indexes: indexes,
+                usesExtra: usesExtra
             )
+            if let held = node.rolls.firstIndex(where: { $0.service == name && $0.step == .holding }) {
+                // Its extra instance is the only one that is ready: it stands in for this one's too.
+                (roll.usesExtra, roll.extraIndex) = (true, node.rolls[held].extraIndex)
+                node.rolls[held] = roll
+            } else {
+                node.rolls.append(roll)
+            }
         }
         turn.tell(name, "rolling", "\(name) is restarted in turns by \(by)" + (reason.map { ": \($0)" } ?? ""))
         rollsMoved(&turn)
