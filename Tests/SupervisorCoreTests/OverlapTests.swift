@@ -195,6 +195,38 @@ struct OverlapTests {
         #expect(world.machine.node.rolls.isEmpty)
     }
 
+    @Test func `a replacement that says it stops has failed`() throws {
+        var world = try Self.world { $0.services[1].kind = .notify }
+        try world.sayReady("b/0")
+        try world.sayReady("b/1")
+        let operation = try world.command(.roll(["b"], reason: nil))
+        try world.settle()
+        try world.end("b/0", .code(0))
+        try world.sayReady("b/0")
+        try world.say("b/0") { $0.stopping = true }
+        #expect(world.kind("b/0") == .running)
+        #expect(world.results[operation] != nil)
+    }
+
+    @Test func `what cannot be ended stops a roll, and is said of a drain`() throws {
+        var world = try Self.world()
+        let roll = try world.command(.roll(["b"], reason: nil))
+        try world.settle()
+        try world.advance(by: .seconds(200))
+        world.shim.mainEnds(World.id("b/0"), .signal(.kill, coreDumped: false), leaving: 1, at: world.now)
+        try world.settle()
+        try world.send(.treeRemained(World.id("b/0"), 1, count: 1, example: 77))
+        guard case .failed(let text)? = world.results[roll] else {
+            Issue.record("\(world.results[roll] as Any)")
+            return
+        }
+        #expect(text.contains("cannot end 1 process(es) of b/0, such as pid 77"))
+        let drain = try Self.drain(&world, "b")
+        try Self.finish(&world)
+        try world.advance(by: .seconds(200))
+        #expect(world.results[drain] != nil)
+    }
+
     @Test(arguments: ["stopped", "drained", "oneshot", "none"])
     func `a roll of what has nothing to replace`(_ what: String) throws {
         var world = try Self.world { spec in

@@ -226,7 +226,9 @@ extension FleetMachine {
                     operations[index].failures.append("the drain was taken back by eiderctl undrain")
                     continue
                 }
-                if drain.phase != .drained {
+                if drain.phase == .enforce, let text = whatCannotEnd(drain) {
+                    operations[index].failures.append(text)
+                } else if drain.phase != .drained {
                     open.append(watch)
                 } else if drain.deadlineReached {
                     let lost = drain.lost.map(\.inWords).joined(separator: ", ")
@@ -240,7 +242,14 @@ extension FleetMachine {
     /// Why an instance does not go that was to go; nil while it may.
     private func hindrance(toRemovalOf slot: Int) -> String? {
         if node.shutdownBy != nil { return "the fleet is being stopped" }
-        return isMember(slot) ? "\(instances[slot].id) is asked for again" : nil
+        return isMember(slot) ? "\(instances[slot].id) is asked for again" : instances[slot].cannotEnd
+    }
+
+    /// nil while something is left of the drain that may still end.
+    private func whatCannotEnd(_ drain: Drain) -> String? {
+        let left = slots(of: drain).filter { instances[$0].state.hasProcess }
+        let texts = left.compactMap { instances[$0].cannotEnd }
+        return texts.isEmpty || texts.count < left.count ? nil : texts.joined(separator: "\n")
     }
 
     private func isRolling(_ name: String) -> Bool { node.rolls.contains { $0.service == name && $0.failure == nil } }
@@ -266,12 +275,7 @@ extension FleetMachine {
         case (.down, .stopped): return .reached
         case (.down, let state):
             if instance.memory.stopIntent == nil { return .missed("\(instance.id) was started again meanwhile") }
-            if case .stopping(let stop) = state, stop.remaining > 0 {
-                return .missed(
-                    "cannot end \(stop.remaining) process(es) of \(instance.id), such as pid \(stop.remainingExample); "
-                        + "see: eiderctl why \(instance.id)"
-                )
-            }
+            if case .stopping = state, let text = instance.cannotEnd { return .missed(text) }
             return .open
         case (.up(let old), .ready) where instance.memory.run?.servingAt == nil:
             let isOverdue = instance.generation > old && instance.memory.run?.readinessOverdue == true

@@ -213,6 +213,10 @@ extension FleetMachine {
             // The daemon died before it had begun.
             return next(index, service, &turn)
         }
+        if let text = instances[slot].cannotEnd {
+            fail(index, text, &turn)
+            return true
+        }
         if node.drains[drain].phase != .drained { return false }
         // In one record: a drain that the roll has left behind would hold the instance for ever.
         node.rolls[index].step = .returning(index: member, after: instances[slot].generation)
@@ -249,7 +253,8 @@ extension FleetMachine {
             return .failed("\(instance.id) was not ready within \(instance.policy.startupTimeout.brief)")
         case .backoff, .failed, .stopped:
             return .failed("\(instance.id) \(instance.memory.lastExit?.inWords ?? "ended")")
-        case .waiting, .queued, .starting, .running, .stopping:
+        case .running: return .failed("\(instance.id) says that it is stopping")
+        case .waiting, .queued, .starting, .stopping:
             if instance.memory.crashes == 0 { return .waiting }
             return .failed("\(instance.id) \(instance.memory.lastExit?.inWords ?? "crashed")")
         }

@@ -198,6 +198,13 @@ extension InstanceMachine {
         memory.state = .stopping(stop)
     }
 
+    /// What the kernel does not end, in words; nil while there is nothing of that kind.
+    var cannotEnd: String? {
+        guard case .stopping(let stop) = state, stop.remaining > 0 else { return nil }
+        return "cannot end \(stop.remaining) process(es) of \(id), such as pid \(stop.remainingExample); "
+            + "see: eiderctl why \(id)"
+    }
+
     /// Nothing of the run is left: decide what follows.
     mutating func ended(cause: ExitCause, success: Bool, _ turn: inout Turn) {
         turn.act(.release(id, generation))
