@@ -281,6 +281,26 @@ struct OverlapTests {
         }
     }
 
+    @Test func `SIGINT before the shim is there skips the notice too`() throws {
+        var world = World(.of([service("a")]))
+        var spec = world.spec
+        spec.drain = DrainSpec()
+        world = World(spec)
+        try world.start()
+        try world.settle()
+        var next = world
+        next.machine = FleetMachine(spec: spec, now: next.now, seed: 9)
+        next.timers.removeAll()
+        next.connected = false
+        next.announcements = 0
+        next.shim.connectionEnds()
+        try next.send(.noticeSkipped(by: "SIGINT"))
+        next.connected = true
+        try next.send(.shimConnected(next.shim.adoption(intents: next.disk)))
+        try next.settle()
+        #expect(next.pending("a/0") == [.terminate])
+    }
+
     @Test func `a drain while the shim is away is done once it is back`() throws {
         var world = try Self.world()
         try world.shimIsLost(replaced: false)

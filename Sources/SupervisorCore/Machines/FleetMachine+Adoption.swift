@@ -38,6 +38,7 @@ extension FleetMachine {
         // Its predecessor may have died before it could say so, and systemd waits for each daemon's own word.
         if first, node.firstStartFinished { turn.act(.announceFirstStart) }
         resumeDrains(&turn)
+        if node.shutdownBy != nil, noticeSkipped { skipNotice(&turn) }
         if node.shutdownBy != nil, shutdownHastened { endFleetNow(&turn) }
     }
 

@@ -89,6 +89,8 @@ public struct FleetMachine: Sendable, Equatable {
     var shutdownFinished = false
     /// Nobody waits for grace periods any more.
     var shutdownHastened = false
+    /// Nobody waits for load balancers any more.
+    var noticeSkipped = false
 
     /// The name of the service at `index`.
     public func serviceName(at index: Int) -> String { services[index].name }
@@ -249,7 +251,8 @@ public struct FleetMachine: Sendable, Equatable {
             reconfigure(spec, restarting, as: operation, by: by, &turn)
         case .noticeSkipped(let by):
             beginShutdown(by: by, &turn)
-            skipNotice(&turn)
+            noticeSkipped = true
+            if adopted { skipNotice(&turn) }
         case .shimSilenceChanged(let isSilent):
             shimSilent = isSilent
             let text = isSilent ? "does not answer: nothing can be started or ended now" : "answers again"
