@@ -259,6 +259,20 @@ struct OverlapTests {
 
     // MARK: Drains of more and of less
 
+    @Test func `what another drain still covers does not come back`() throws {
+        var world = try Self.world { $0.drain = DrainSpec() }
+        _ = try Self.drain(&world, "a/1") { $0.notice = .fixed(.zero) }
+        try Self.finish(&world, 3)
+        #expect(world.kind("a/1") == .stopped)
+        let starts = world.shim.starts
+        _ = try Self.drain(&world, "a")
+        try Self.undrain(&world, "a/1")
+        #expect(world.kind("a/1") == .stopped)
+        #expect(world.shim.starts == starts, "a is being drained: nothing of it is started")
+        try Self.undrain(&world, "a")
+        #expect(try world.seen("a").ready == 2)
+    }
+
     @Test func `drains of node, service and instance, taken back in every order`() throws {
         let targets: [String?] = [nil, "a", "a/0"]
         let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]

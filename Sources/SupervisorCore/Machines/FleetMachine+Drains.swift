@@ -56,7 +56,7 @@ extension FleetMachine {
         let drain = node.drains.remove(at: index)
         turn.act(.rememberNode(node))
         let freed = slots(of: drain).filter { slot in
-            instances[slot].memory.isDrained && !node.drains.contains { covers($0, slot) && holds($0) }
+            instances[slot].memory.isDrained && !node.drains.contains { covers($0, slot) }
         }
         for slot in freed { update(slot: slot, &turn) { $0.comeBack(&$1) } }
         coverMoved(&turn)
