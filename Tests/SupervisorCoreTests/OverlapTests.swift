@@ -295,6 +295,20 @@ struct OverlapTests {
         }
     }
 
+    @Test func `what was to leave at once leaves also where the daemon died over it`() throws {
+        for effects in 1..<8 {
+            var world = try Self.world { spec in
+                spec.drain = DrainSpec()
+                spec.services[0].kind = .notify
+            }
+            world.effectsUntilDeath = effects
+            _ = try world.command(.drain(DrainRequest(target: nil)))
+            try world.settle()
+            #expect(world.kind("a/0") == .stopping, "after \(effects) effects")
+            #expect(world.kind("b/0") == .ready, "after \(effects) effects")
+        }
+    }
+
     @Test func `SIGINT before the shim is there skips the notice too`() throws {
         var world = World(.of([service("a")]))
         var spec = world.spec

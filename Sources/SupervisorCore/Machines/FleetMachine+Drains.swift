@@ -229,6 +229,16 @@ extension FleetMachine {
 
     // MARK: Taking over
 
+    /// It did not serve when the drain began, and the daemon died before it could have it end. What crashed since is
+    /// started again, as long as the notice lasts.
+    private func wasToLeave(_ slot: Int, _ drain: Drain) -> Bool {
+        switch instances[slot].state {
+        case .waiting: true
+        case .queued, .backoff, .starting, .running, .completed, .failed: instances[slot].memory.since <= drain.since
+        case .stopped, .ready, .stopping: false
+        }
+    }
+
     /// What an earlier daemon left of drains, once the instances are what they are.
     mutating func resumeDrains(_ turn: inout Turn) {
         // Of what the configuration does not name any more there is nothing left to drain.
@@ -246,6 +256,8 @@ extension FleetMachine {
                 leave(slot, holding, &turn)
             } else if instances[slot].memory.isDrained, !node.drains.contains(where: { covers($0, slot) }) {
                 update(slot: slot, &turn) { $0.comeBack(&$1) }
+            } else if let drain = drain(covering: slot), drain.phase == .notice, wasToLeave(slot, drain) {
+                leave(slot, drain, &turn)
             }
         }
         if let index = drainIndex(.shutdown, nil), holds(node.drains[index]) {
