@@ -481,6 +481,30 @@ struct OverlapTests {
         }
     }
 
+    @Test func `a successor of another configuration takes nobody away whom that asks for`() throws {
+        var world = try Self.world()
+        _ = try Self.scale(&world, 1)
+        var spec = world.spec
+        spec.services[0].replicas = 3
+        try world.daemonDies(successor: spec)
+        try Self.finish(&world)
+        #expect(try world.seen("a").ready == 3)
+        #expect(world.machine.node.drains.isEmpty)
+        #expect(world.machine.node.scales.isEmpty)
+    }
+
+    @Test func `a successor of another configuration ends a roll in order`() throws {
+        var world = try Self.world()
+        _ = try world.command(.roll(["a"], reason: nil))
+        try world.settle()
+        var spec = world.spec
+        spec.services[0].replicas = 4
+        try world.daemonDies(successor: spec)
+        try Self.finish(&world)
+        #expect(try world.seen("a").ready == 4)
+        #expect(world.machine.node.rolls.isEmpty)
+    }
+
     @Test func `after a reboot scales, stops and drains are as they were`() throws {
         var world = try Self.world()
         _ = try Self.scale(&world, 3)

@@ -77,6 +77,11 @@ extension FleetMachine {
             services[index].slots.removeAll { instances[$0].service == nil }
             services[index].replicas = scale.replicas
         }
+        // Whom the configuration has come to ask for is not on its way out any more.
+        node.drains.removeAll { drain in
+            guard drain.purpose == .removal, case .instance(let id)? = drain.target else { return false }
+            return services.contains { $0.name == id.service && id.index < $0.replicas }
+        }
         // Those that were on their way out or in when the daemon died.
         var extra = node.drains.compactMap { drain -> InstanceID? in
             guard drain.purpose == .removal, case .instance(let id)? = drain.target else { return nil }

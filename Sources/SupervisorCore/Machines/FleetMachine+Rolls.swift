@@ -338,7 +338,8 @@ extension FleetMachine {
 
     private mutating func removeExtra(_ index: Int, _ turn: inout Turn) {
         set(.removingExtra, index, &turn)
-        guard let slot = extraSlot(node.rolls[index]), instances[slot].service != nil else { return }
+        // Where more are asked for meanwhile, it is one of them.
+        guard let slot = extraSlot(node.rolls[index]), instances[slot].service != nil, !isMember(slot) else { return }
         remove(slot, by: node.rolls[index].by, &turn)
     }
 
