@@ -117,6 +117,19 @@ struct OverlapTests {
         #expect(world.disk.drains.isEmpty)
     }
 
+    @Test func `the drain of an instance that nobody asks for any more is nobody's`() throws {
+        var world = try Self.world()
+        _ = try Self.drain(&world, "a/1")
+        try Self.finish(&world)
+        _ = try Self.reload(&world) { $0.services[0].replicas = 1 }
+        try Self.finish(&world)
+        #expect(world.machine.node.drains.isEmpty)
+        #expect(world.disk.drains.isEmpty)
+        _ = try Self.reload(&world) { _ in }
+        try Self.finish(&world)
+        #expect(try world.seen("a").ready == 2, "it is a new one")
+    }
+
     // MARK: Rolls
 
     @Test func `a roll that is asked for again replaces also what is new already`() throws {

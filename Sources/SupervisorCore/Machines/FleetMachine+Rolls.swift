@@ -366,6 +366,8 @@ extension FleetMachine {
     private mutating func finishRemovals(_ turn: inout Turn) {
         while let index = node.drains.firstIndex(where: { $0.purpose == .removal && $0.phase == .drained }) {
             let drain = node.drains.remove(at: index)
+            // What an operator drained of it, nobody could take back any more.
+            node.drains.removeAll { $0.target == drain.target }
             turn.act(.rememberNode(node))
             for slot in slots(of: drain) { removeMember(slot, &turn) }
             if case .service(let name)? = drain.target { install(withoutService: name) }
