@@ -436,6 +436,16 @@ struct OverlapTests {
 
     // MARK: Reload
 
+    @Test func `a startup probe that is configured no more does not keep a start waiting`() throws {
+        var world = try Self.world { spec in
+            spec.services[1].startupProbe = ServiceSpec.Probe(method: .tcp(address: "127.0.0.1:1"))
+        }
+        #expect(world.kind("b/0") == .starting)
+        _ = try Self.reload(&world) { $0.services[1].startupProbe = nil }
+        #expect(world.kind("b/0") == .ready)
+        #expect(world.record("b/0")?.restarts == 0)
+    }
+
     @Test func `a reload that takes away what is rolled, scaled and stopped`() throws {
         var world = try Self.world()
         _ = try Self.scale(&world, 3)

@@ -187,6 +187,10 @@ extension InstanceMachine {
             trackers[kind] = ProbeTracker()
         }
         self.policy = policy
+        // Nobody is left to say that its start is done.
+        if case .starting = state, policy.kind == .simple, policy.startup == nil, memory.run?.pid != nil {
+            becomeReady(&turn)
+        }
         if service != nil { fitReadiness(&turn) }
         fitConfiguration(&turn)
     }
