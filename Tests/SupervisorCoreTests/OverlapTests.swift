@@ -446,6 +446,18 @@ struct OverlapTests {
         #expect(world.record("b/0")?.restarts == 0)
     }
 
+    @Test func `what came back as another while it was on its way out is replaced`() throws {
+        var world = try Self.world()
+        try world.say("a/0") { $0.inFlight = 1 }
+        _ = try Self.reload(&world) { $0.services.removeFirst() }
+        let operation = try Self.reload(&world) { $0.services[0].command = ["/bin/a2"] }
+        try world.say("a/0") { $0.inFlight = 0 }
+        try Self.finish(&world)
+        #expect(world.results[operation] == .done)
+        #expect(world.record("a/0")?.generation == 2)
+        #expect(world.record("a/1")?.generation == 2)
+    }
+
     @Test func `a reload that takes away what is rolled, scaled and stopped`() throws {
         var world = try Self.world()
         _ = try Self.scale(&world, 3)

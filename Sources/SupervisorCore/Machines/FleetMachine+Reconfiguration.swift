@@ -72,10 +72,14 @@ extension FleetMachine {
         }
         for index in services.indices {
             let name = services[index].name
-            guard !services[index].isRemoved, let keys = restarting[name], old.contains(where: { $0.name == name }),
+            guard !services[index].isRemoved, let present = old.first(where: { $0.name == name }),
                 services[index].slots.contains(where: { isWanted($0) && !instances[$0].isLeaving })
             else { continue }
-            beginRoll(of: index, by: by, reason: "\(keys) changed", &turn)
+            // One that was gone is compared with what there was then: what runs of it is older still.
+            let isOther = present.isRemoved && present.spec != services[index].spec
+            guard let reason = restarting[name].map({ "\($0) changed" }) ?? (isOther ? "it came back as another" : nil)
+            else { continue }
+            beginRoll(of: index, by: by, reason: reason, &turn)
             wait.watches.append(.roll(name))
         }
         coverMoved(&turn)

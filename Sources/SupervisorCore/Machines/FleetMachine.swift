@@ -20,6 +20,8 @@ public struct FleetMachine: Sendable, Equatable {
         var hasSockets = false
         var minReady: Duration
         var policy: InstancePolicy
+        /// As it was last configured.
+        var spec: ServiceSpec
         /// The configuration names it no more: it goes once it is drained.
         var isRemoved = false
         /// Connections to its passed sockets, while it is leaving.
@@ -160,6 +162,7 @@ public struct FleetMachine: Sendable, Equatable {
                 configuredReplicas: max(0, service.replicas),
                 minReady: service.rolling.minReady,
                 policy: InstancePolicy(service),
+                spec: service,
                 since: now
             )
             made.portBase = service.portBase
