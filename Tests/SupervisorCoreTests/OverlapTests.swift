@@ -106,7 +106,7 @@ struct OverlapTests {
         #expect(world.results[down] == .failed("the fleet is being stopped"))
     }
 
-    @Test func `a reload that takes a drained service away says so to who waits for its drain`() throws {
+    @Test func `a reload that takes a drained service away takes its drain away too`() throws {
         var world = try Self.world()
         _ = try Self.drain(&world, "a")
         try Self.finish(&world)
