@@ -54,8 +54,8 @@ public struct BreakerLedger: Sendable, Equatable {
         let published = step.changed.sorted().map { entry($0, now) }
         switch operation {
         case .sync(let known):
-            // What it knows is more than there is: the ledger has lost something, and tells all it has.
-            let since = known > sequence ? 0 : known
+            // Told all there is where it is not known, or knows more than there is: something was lost (`stale`).
+            let since = verdict == .stale ? 0 : known
             let names = changes.filter { $0.value > since }.keys.sorted()
             return (answer(verdict, names.map { entry($0, now) }, now), published)
         case .leave: return (answer(verdict, [], now), published)
@@ -65,17 +65,16 @@ public struct BreakerLedger: Sendable, Equatable {
 
     private mutating func carryOut(_ operation: BreakerOperation, _ step: inout LedgerStep) -> LedgerVerdict {
         switch operation {
-        case .sync:
+        case .sync(let known):
+            let isKnown = hosts[step.caller.host] != nil && known <= sequence
             greet(step)
             for name in registers.keys.sorted() { tick(name, &step) }
             forget(step.now)
-            return .done
+            return isKnown ? .done : .stale
         case .vote(let name, let grade, let reason, let policy, let draw):
-            greet(step)
             vote(name, grade, reason, policy, draw: draw, &step)
             return .done
         case .lease(let name, let policy, let draw):
-            greet(step)
             endRound(name, limit: policy.inconclusiveLimit, &step)
             return lease(name, policy, draw: draw, &step)
         case .renew(let name, let token): return renew(name, token, step)

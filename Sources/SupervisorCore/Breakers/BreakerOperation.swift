@@ -22,7 +22,8 @@ public enum ProbeVerdict: UInt8, Sendable, CaseIterable {
 
 /// What a host asks of the ledger of its fleet. Each is one atomic step.
 public enum BreakerOperation: Sendable, Hashable {
-    /// Says that the host is there, ends what is overdue, and asks for what changed after `known`.
+    /// Says that the host is there, ends what is overdue, and asks for what changed after `known`. Nothing else says
+    /// that it is there: whoever has not been heard so has no vote that counts.
     case sync(known: Int64)
     /// Says how the host finds the breaker. `draw` picks the jitter of a wait that begins: see `LedgerPolicy.wait`.
     case vote(name: String, BreakerGrade, reason: String, LedgerPolicy, draw: Int64)
@@ -94,7 +95,8 @@ public enum LedgerVerdict: Sendable, Hashable {
     case granted(token: Int64, span: Int64)
     /// No probe: the breaker is closed, its wait is not over, its probes are all given, or another host's is better.
     case denied(LedgerDenial)
-    /// The probe it speaks of is not one that goes on: nothing was changed.
+    /// The probe it speaks of is not one that goes on: nothing was changed. Of a `sync`: the host was not known, or
+    /// knew more than there is, and is told everything.
     case stale
 }
 
