@@ -201,7 +201,7 @@ public struct BreakerLedger: Sendable, Equatable {
         register.wait = policy.wait(openCount: register.openCount, draw: draw)
         let who = (tripped + suspecting).sorted().joined(separator: ",")
         let evidence = "\(tripped.count) tripped and \(suspecting.count) suspect of \(live) hosts"
-        register.reason = Self.bounded("\(reason) (\(evidence): \(who))")
+        register.reason = Self.bounded(live > 1 ? "\(reason) (\(evidence): \(who))" : reason)
         reopen(name, register, &step)
     }
 
