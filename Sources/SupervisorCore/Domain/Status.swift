@@ -106,8 +106,8 @@ public struct ServiceStatus: Sendable, Equatable {
     public var desired = 0
     /// Whether the service may be routed to: at least one ready instance and nothing that takes it out.
     public var routable = false
-    /// State of the crash-loop breaker.
-    public var breaker = "closed"
+    /// State of the crash-loop breaker of the release that it is to run.
+    public var breaker = BreakerPublicState.closed
     /// Unasked restarts by cause, over the service's instances.
     public var restartsByCause: [ExitCause: UInt64] = [:]
     public var instances: [InstanceStatus] = []
@@ -138,6 +138,8 @@ public struct NodeStatus: Sendable, Equatable {
     public var hold: String?
     /// In one clause.
     public var holdReason: String?
+    /// Something shared does not work, such as Redis or a dependency: nothing that takes the node out. In one clause.
+    public var warning: String?
 
     public init(name: String, state: PublicState, since: MonotonicInstant) {
         self.name = name
@@ -155,6 +157,7 @@ public struct FleetStatus: Sendable, Equatable {
     public var rolls: [RollStatus] = []
     /// In the order of the configuration.
     public var services: [ServiceStatus] = []
+    public var breakers = BreakersStatus()
 
     public init(node: NodeStatus) {
         self.node = node

@@ -63,6 +63,16 @@ extension FleetMachine {
         // Rule P5: a stop that was asked for before the shim was there counts.
         node.shutdownBy = node.shutdownBy ?? asked
         if node.since.nanoseconds == 0 { node.since = turn.now }
+        let isOfThisBoot = adoption.remembered.breakers != RememberedBreakers()
+        for release in adoption.remembered.breakers.releases where releases[release.service] == nil {
+            releases[release.service] = release
+        }
+        seatServices(turn.now)
+        breakers.take(
+            isOfThisBoot ? adoption.remembered.breakers : adoption.intents.breakers,
+            at: turn.now.milliseconds
+        )
+        savedBreakers = adoption.intents.breakers
         takeMembers(adoption, &turn)
         var intents: [InstanceID: StopIntent] = [:]
         for intent in adoption.intents.stops { intents[intent.instance] = intent }
@@ -149,7 +159,7 @@ extension FleetMachine {
         case .starting, .ready, .running:
             turn.note(id, "leftover", "\(id) is no longer configured and is stopped")
             update(slot: slot, &turn) { $0.requestStop(cause: .operator, &$1) }
-        case .stopping, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        case .stopping, .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: break
         }
     }
 }
@@ -174,7 +184,8 @@ extension InstanceMachine {
         case .completed where policy.kind != .oneshot: transition(to: .queued, &turn)
         case .failed where policy.restart.policy != .never, .stopped(.finished) where policy.restart.policy == .always:
             transition(to: .waiting, &turn)
-        case .stopped, .waiting, .queued, .starting, .ready, .running, .stopping, .backoff, .completed, .failed: break
+        case .stopped, .waiting, .queued, .held, .starting, .ready, .running, .stopping, .backoff, .completed, .failed:
+            break
         }
     }
 

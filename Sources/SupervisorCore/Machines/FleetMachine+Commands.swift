@@ -75,7 +75,7 @@ extension FleetMachine {
                 return .down
             }
         case .restart(let targets, let reason):
-            onTargets(targets, operation, starts: true, &turn) { machine, slot, turn in
+            onTargets(targets, operation, starts: true, replaces: true, &turn) { machine, slot, turn in
                 machine.note(slot, "restart-asked", "restart", caller, reason, &turn)
                 let generation = machine.instances[slot].generation
                 machine.update(slot: slot, &turn) { $0.wantRestart(&$1) }
@@ -86,6 +86,8 @@ extension FleetMachine {
         case .drain(let request): drain(request, as: operation, by: caller, &turn)
         case .undrain(let target, let reason): undrain(target, as: operation, by: caller, reason: reason, &turn)
         case .roll(let names, let reason): roll(names, as: operation, by: caller, reason: reason, &turn)
+        case .breaker(let name, let action, let reason):
+            act(action, onBreaker: name, as: operation, by: caller, reason: reason, &turn)
         case .scale(let name, let replicas, let reason):
             scale(name, to: replicas, as: operation, by: caller, reason: reason, &turn)
         }
@@ -97,7 +99,7 @@ extension FleetMachine {
         let runs: Bool
         switch instances[slot].state {
         case .starting, .ready, .running, .completed: runs = true
-        case .stopped, .waiting, .queued, .stopping, .backoff, .failed: runs = false
+        case .stopped, .waiting, .queued, .held, .stopping, .backoff, .failed: runs = false
         }
         update(slot: slot, &turn) { $0.wantStart(&$1) }
         return .up(after: runs && current > 0 ? current - 1 : current)
@@ -119,6 +121,7 @@ extension FleetMachine {
         _ targets: [Target],
         _ operation: OperationID,
         starts: Bool = false,
+        replaces: Bool = false,
         _ turn: inout Turn,
         _ act: (inout FleetMachine, Int, inout Turn) -> Operation.Goal
     ) {
@@ -131,10 +134,12 @@ extension FleetMachine {
             // Those that are on their way out are nobody's to command.
             for slot in found where !slots.contains(slot) && isMember(slot) { slots.append(slot) }
         }
-        if starts, let refusal = slots.compactMap({ refusalOfStart($0) }).first {
+        for slot in starts ? slots : [] {
+            guard let refusal = refusalOfStart(slot) ?? (replaces ? refusalOfReplacement(slot) : nil) else { continue }
             turn.act(.finishOperation(operation, .refused(refusal)))
             return
         }
+        if starts { turn.act(.identifyReleases(slots.map { instances[$0].id.service })) }
         // Whoever acts on it by hand takes it out of a rolling restart's hands.
         let names = slots.map { instances[$0].id.service }
         abandonRolls({ names.contains($0) }, "an operator acted on it", &turn)
@@ -287,6 +292,8 @@ extension FleetMachine {
             return .missed("\(instance.id) \(lastEnd(instance)); see: eiderctl why \(instance.id)")
         case (.up(let old), .backoff) where instance.generation > old:
             return .missed("\(instance.id) \(lastEnd(instance)) and is tried again; see: eiderctl why \(instance.id)")
+        case (.up, .held) where instance.memory.stopIntent == nil:
+            return .missed("\(instance.id) is not started: \(heldText(slot)); see: eiderctl why \(instance.id)")
         case (.up, _):
             return instance.memory.stopIntent == nil ? .open : .missed("\(instance.id) was stopped meanwhile")
         }

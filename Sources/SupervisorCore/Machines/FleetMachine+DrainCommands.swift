@@ -132,7 +132,7 @@ extension FleetMachine {
     private func isDone(_ slot: Int) -> Bool {
         switch instances[slot].state {
         case .completed, .failed, .stopped: true
-        case .waiting, .queued, .starting, .ready, .running, .stopping, .backoff: false
+        case .waiting, .queued, .held, .starting, .ready, .running, .stopping, .backoff: false
         }
     }
 

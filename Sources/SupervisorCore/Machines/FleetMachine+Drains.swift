@@ -155,7 +155,7 @@ extension FleetMachine {
 
     private func isToBeStarted(_ slot: Int) -> Bool {
         switch instances[slot].state {
-        case .waiting, .queued, .backoff, .starting: true
+        case .waiting, .queued, .held, .backoff, .starting: true
         case .stopped, .ready, .running, .stopping, .completed, .failed: false
         }
     }
@@ -234,7 +234,8 @@ extension FleetMachine {
     private func wasToLeave(_ slot: Int, _ drain: Drain) -> Bool {
         switch instances[slot].state {
         case .waiting: true
-        case .queued, .backoff, .starting, .running, .completed, .failed: instances[slot].memory.since <= drain.since
+        case .queued, .held, .backoff, .starting, .running, .completed, .failed:
+            instances[slot].memory.since <= drain.since
         case .stopped, .ready, .stopping: false
         }
     }

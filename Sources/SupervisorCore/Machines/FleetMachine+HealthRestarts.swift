@@ -267,7 +267,7 @@ extension InstanceMachine {
         case .stopping(let stop): stop.cause == .watchdog || stop.cause == .liveness
         case .queued, .starting, .backoff: lastExitWasForHealth
         case .ready: lastExitWasForHealth && memory.run?.servingAt == nil && memory.run?.readinessOverdue == false
-        case .stopped, .waiting, .running, .completed, .failed: false
+        case .stopped, .waiting, .held, .running, .completed, .failed: false
         }
     }
 

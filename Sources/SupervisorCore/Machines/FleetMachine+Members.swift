@@ -49,7 +49,7 @@ extension FleetMachine {
             switch machine.state {
             case .starting, .ready, .running: machine.requestStop(cause: .operator, &turn)
             case .stopping, .stopped(.intent): break
-            case .stopped, .waiting, .queued, .backoff, .completed, .failed:
+            case .stopped, .waiting, .queued, .held, .backoff, .completed, .failed:
                 machine.transition(to: .stopped(.intent), &turn)
             }
         }

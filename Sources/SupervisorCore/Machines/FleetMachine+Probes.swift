@@ -120,7 +120,7 @@ extension FleetMachine {
 
     /// The next moment at which a freeze or a hold may be over, or a drain or a rolling restart has to be looked at.
     func nodeDue(_ now: MonotonicInstant) -> MonotonicInstant? {
-        [freeze?.until, node.hold?.endsAt, drainDue(now), rollDue(now)].compactMap { $0 }.min()
+        [freeze?.until, node.hold?.endsAt, drainDue(now), rollDue(now), breakersDue(now)].compactMap { $0 }.min()
     }
 
     mutating func nodeTimerFired(_ turn: inout Turn) {
@@ -133,6 +133,7 @@ extension FleetMachine {
         }
         if let end = node.hold?.endsAt, turn.now >= end { endHold(&turn) }
         if let due = lookDue, turn.now >= due { look(&turn) }
+        if let due = breakersDue(turn.now), turn.now >= due { advanceBreakers(&turn) }
     }
 
     mutating func fitNodeTimer(_ turn: inout Turn) {

@@ -63,6 +63,8 @@ extension FleetMachine {
         observationWindow = Self.observationWindow(spec)
         let old = services
         let removed = replaceServices(by: spec, turn.now)
+        breakers.configure(dependencies: spec.dependencies, turn.now.milliseconds)
+        seatServices(turn.now)
         keepWhatCameBack(&turn)
         for index in services.indices { fitPolicy(of: index, &turn) }
         var wait = Operation.Wait()
@@ -117,6 +119,7 @@ extension FleetMachine {
             new[index].since = present.since
             new[index].probes = present.probes
             new[index].suppressions = present.suppressions
+            new[index].seat = present.seat
         }
         var removed: [String] = []
         for var service in old where !new.contains(where: { $0.name == service.name }) {

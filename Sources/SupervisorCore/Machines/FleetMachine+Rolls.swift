@@ -236,6 +236,9 @@ extension FleetMachine {
     {
         let instance = instances[slot]
         if instance.memory.stopIntent != nil { return .failed("\(instance.id) was stopped meanwhile") }
+        if instance.state == .held {
+            return .failed("\(instance.id) is not started: \(heldText(slot))")
+        }
         guard instance.generation > after else {
             return instance.state == .failed ? .failed("\(instance.id) cannot be started") : .waiting
         }
@@ -251,7 +254,7 @@ extension FleetMachine {
         case .completed: return .serving
         case .stopping(let stop) where stop.cause == .startupTimeout:
             return .failed("\(instance.id) was not ready within \(instance.policy.startupTimeout.brief)")
-        case .backoff, .failed, .stopped:
+        case .backoff, .failed, .stopped, .held:
             return .failed("\(instance.id) \(instance.memory.lastExit?.inWords ?? "ended")")
         case .running: return .failed("\(instance.id) says that it is stopping")
         case .waiting, .queued, .starting, .stopping:

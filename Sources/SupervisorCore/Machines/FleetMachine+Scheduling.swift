@@ -8,7 +8,7 @@ extension FleetMachine {
             releaseWaiting(&turn)
             while startingCount < concurrentStarts, let slot = startQueue.first {
                 startQueue.removeFirst()
-                update(slot: slot, &turn) { $0.begin(&$1) }
+                startOrHold(slot, &turn)
             }
         } while dependenciesMoved
     }

@@ -14,6 +14,7 @@ extension FleetMachine {
         var fleet = FleetStatus(node: nodeStatus(at: now))
         fleet.services = services
         fleet.drains = drainStatuses(at: now)
+        fleet.breakers = breakersStatus(at: now)
         fleet.rolls = rollStatuses()
         return fleet
     }
@@ -38,7 +39,8 @@ extension FleetMachine {
         status.instances = all
         status.ready = all.count { $0.ready }
         status.desired = service.slots.count { isWanted($0) }
-        status.routable = status.ready > 0
+        status.breaker = breakers.publicState(service.seat)
+        status.routable = status.ready > 0 && status.breaker != .forcedOpen
         for slot in service.slots {
             for cause in ExitCause.allCases {
                 if let count = instances[slot].memory.restartsByCause[cause] {
@@ -84,11 +86,26 @@ extension FleetMachine {
             }
             return coming ? (.starting, reason) : (.unhealthy, reason)
         }
+        if let text = breakerTrouble(services[index].seat) { return (.breakerOpen, text) }
         if ready < wanted.count { return (.degraded, reason) }
         if let late = all.first(where: { $0.state == .degraded }) {
             return (.degraded, "\(late.id): \(late.reason ?? "degraded")")
         }
         return (.healthy, nil)
+    }
+
+    /// Its breaker does not let it start, or an operator took it out; nil where neither.
+    private func breakerTrouble(_ seat: Int) -> String? {
+        let register = breakers.register(breakers.seats[seat].name)
+        let because = register.reason.isEmpty ? "" : ": \(register.reason)"
+        switch breakers.publicState(seat) {
+        case .forcedOpen:
+            let override = breakers.override(breakers.seats[seat].name)
+            return "forced open by \(override.actor)" + (override.reason.isEmpty ? "" : ": \(override.reason)")
+        case .open: return "its breaker is open\(because)"
+        case .halfOpen: return "its breaker is half-open\(because)"
+        case .closed, .forcedClosed, .disabled, .metricsOnly: return nil
+        }
     }
 
     /// The drain that takes the service out: of all its instances that are wanted.
@@ -108,12 +125,16 @@ extension FleetMachine {
         switch instance.state {
         case .waiting, .queued, .starting: true
         case .ready: instance.memory.run?.servingAt == nil && instance.memory.run?.readinessOverdue == false
-        case .running, .stopping, .backoff, .completed, .failed, .stopped: false
+        case .held, .running, .stopping, .backoff, .completed, .failed, .stopped: false
         }
     }
 
     /// The status of the node, at `now`, from the services' states as they were last derived.
     public mutating func nodeStatus(at now: MonotonicInstant) -> NodeStatus {
+        if troubleIsOld {
+            trouble = sharedTrouble()
+            troubleIsOld = false
+        }
         let (state, reason) = publicStateOfNode()
         if state != nodeState {
             nodeState = state
@@ -123,7 +144,8 @@ extension FleetMachine {
         status.reason = reason
         status.intent = node.shutdownBy != nil ? .stop : drainIndex(.maintenance, nil) == nil ? .run : .drain
         status.firstStartFinished = node.firstStartFinished
-        status.ready = state == .healthy || state == .degraded
+        status.ready = state == .healthy || state == .degraded || state == .breakerOpen
+        status.warning = trouble
         if let freeze {
             (status.hold, status.holdReason) = ("frozen", "\(freeze.text): states stand still (I9)")
         } else if node.hold != nil {
@@ -143,8 +165,12 @@ extension FleetMachine {
         }
         if !node.firstStartFinished { return (.starting, "the first start is not finished") }
         // Intent and critical services decide; never the AND of everything.
-        if let service = services.first(where: { $0.critical && !Self.isServing($0.publicState) }) {
-            return (.unhealthy, "critical service \(service.name) is \(service.publicState.rawValue)")
+        if let service = services.first(where: { $0.critical && !Self.isServing($0) }) {
+            let state = service.breakerState == .forcedOpen ? "forced open" : service.publicState.rawValue
+            return (.unhealthy, "critical service \(service.name) is \(state)")
+        }
+        if let service = services.first(where: { $0.publicState == .breakerOpen }) {
+            return (.breakerOpen, "\(service.name): its breaker is \(service.breakerState.rawValue)")
         }
         if shimSilent { return (.degraded, "the shim does not answer: nothing can be started or ended") }
         let settled: [PublicState] = [.healthy, .stopped, .drained, .draining]
@@ -156,7 +182,13 @@ extension FleetMachine {
         return (.healthy, nil)
     }
 
-    private static func isServing(_ state: PublicState) -> Bool { state == .healthy || state == .degraded }
+    private static func isServing(_ service: Service) -> Bool {
+        switch service.publicState {
+        case .healthy, .degraded: true
+        case .breakerOpen: service.breakerState != .forcedOpen
+        case .stopped, .drained, .draining, .starting, .unhealthy, .backoff, .stopping, .failed: false
+        }
+    }
 
     // MARK: Instances
 
@@ -211,6 +243,7 @@ extension FleetMachine {
             let blockers = blockers(of: service).joined(separator: ", ")
             return (.starting, "waits for \(blockers.isEmpty ? "the shim" : blockers)")
         case .queued: return (.starting, shimPresent ? "waits for a free start place" : "waits for the shim")
+        case .held: return (.breakerOpen, slotOf[instance.id].map { heldText($0) })
         case .starting: return (.starting, memory.run?.statusText)
         case .ready: return publicStateOfReady(instance, now)
         case .running: return (.unhealthy, "it says that it is stopping")
@@ -227,7 +260,7 @@ extension FleetMachine {
         switch instance.state {
         case .starting, .ready, .running: return (.draining, drain.inWords)
         case .stopped(.drained): return (.drained, drain.inWords)
-        case .stopped, .waiting, .queued, .stopping, .backoff, .completed, .failed: return nil
+        case .stopped, .waiting, .queued, .held, .stopping, .backoff, .completed, .failed: return nil
         }
     }
 

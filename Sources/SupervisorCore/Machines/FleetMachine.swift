@@ -26,6 +26,10 @@ public struct FleetMachine: Sendable, Equatable {
         var isRemoved = false
         /// Connections to its passed sockets, while it is leaving.
         var traffic = TrafficView()
+        /// The release that it is to run, and its breaker's seat.
+        var release = ""
+        var seat = -1
+        var breakerState = BreakerPublicState.closed
         /// An `after` on it is satisfied.
         var satisfied = false
         var publicState: PublicState = .starting
@@ -67,6 +71,19 @@ public struct FleetMachine: Sendable, Equatable {
     var shimSilent = false
     var adopted = false
     var operations: [Operation] = []
+    var breakers: BreakerMachine
+    /// The releases that were identified, by service.
+    var releases: [String: RememberedBreakers.Release] = [:]
+    var releasesAskedAt: MonotonicInstant
+    /// When the breakers are next to be looked at, milliseconds.
+    var breakersDeadline: Int64?
+    /// What users see of breakers may have changed.
+    var breakersMoved = true
+    /// What is shared and does not work, as it was last looked at.
+    var trouble: String?
+    var troubleIsOld = true
+    /// What of them was last kept over a reboot.
+    var savedBreakers = RememberedBreakers()
     /// Who asks the health ports, and since when that is known.
     var sightings: [ProberSighting] = []
     var sightedAt: MonotonicInstant?
@@ -124,16 +141,26 @@ public struct FleetMachine: Sendable, Equatable {
     /// Starts that failed.
     public internal(set) var spawnFailures: UInt64 = 0
 
-    /// - Parameter seed: of the generator that draws the jitter.
-    public init(spec: FleetSpec, now: MonotonicInstant, seed: UInt64) {
+    /// - Parameters:
+    ///   - seed: of the generator that draws the jitter.
+    ///   - releases: of services, as far as they are identified already; see `Event.releasesIdentified`.
+    public init(spec: FleetSpec, now: MonotonicInstant, seed: UInt64, releases: [String: String] = [:]) {
         nodeName = spec.node.name
         concurrentStarts = max(1, spec.limits.concurrentStarts)
         drainSpec = spec.drain
         generator = SeededGenerator(seed: seed)
+        breakers = BreakerMachine(spec: spec, now: now, seed: seed)
+        releasesAskedAt = now
         observationWindow = Self.observationWindow(spec)
         lookedAt = now
         node.since = now
         services = Self.services(of: spec, now)
+        for service in spec.services {
+            self.releases[service.name] = releases[service.name].map {
+                .init(service: service.name, command: ReleaseName.digest(service.command), release: $0)
+            }
+        }
+        seatServices(now)
         for index in services.indices {
             for member in 0..<services[index].replicas { addMember(member, to: index, now) }
         }
@@ -178,13 +205,17 @@ public struct FleetMachine: Sendable, Equatable {
         var turn = Turn(now: now, generator: generator)
         apply(event, &turn)
         progress(after: event, &turn)
+        settleBreakers(&turn)
         schedule(&turn)
+        flushBreakers(&turn)
         concludeFirstStart(&turn)
         // Before an operator is told that it is done.
         if intentsMoved {
             intentsMoved = false
+            savedBreakers = presentIntents.breakers
             turn.act(.saveIntents(presentIntents))
         }
+        finishBreakerCommands(&turn)
         settleOperations(&turn)
         concludeShutdown(&turn)
         if adopted {
@@ -256,6 +287,9 @@ public struct FleetMachine: Sendable, Equatable {
             beginShutdown(by: by, &turn)
             noticeSkipped = true
             if adopted { skipNotice(&turn) }
+        case .storeSaid(let news): breakers.take(news, at: turn.now.milliseconds)
+        case .releasesIdentified(let releases): releasesIdentified(releases, &turn)
+        case .callsSettled: break
         case .shimSilenceChanged(let isSilent):
             shimSilent = isSilent
             let text = isSilent ? "does not answer: nothing can be started or ended now" : "answers again"
@@ -275,6 +309,7 @@ public struct FleetMachine: Sendable, Equatable {
         intents.stops = instances.compactMap { $0.service == nil ? nil : $0.memory.stopIntent }
         intents.drains = node.drains.filter { $0.purpose == .maintenance }.map(\.asIntent)
         intents.scales = node.scales
+        intents.breakers = breakers.remembered(releases: []).durable
         return intents
     }
 
@@ -316,6 +351,11 @@ public struct FleetMachine: Sendable, Equatable {
         }
         let after = instances[slot].memory
         if before == after { return }
+        if let ended = instances[slot].endedRun {
+            instances[slot].endedRun = nil
+            runEnded(slot, ended, &turn)
+        }
+        followProbe(slot, turn.now)
         if before.stopIntent != after.stopIntent { intentsMoved = true }
         if !before.firstAttemptOver, after.firstAttemptOver, instances[slot].service != nil { firstAttemptsOpen -= 1 }
         if before.state != after.state { stateChanged(slot, from: before.state, to: after.state) }

@@ -15,7 +15,7 @@ extension InstanceMachine {
             let kinds: [ProbeKind] = memory.run?.servingAt == nil ? [.readiness] : [.readiness, .liveness]
             return kinds.filter { policy.probe($0) != nil }
         // What is leaving is not judged any more: its end is under way.
-        case .running, .stopping, .stopped, .waiting, .queued, .backoff, .completed, .failed: return []
+        case .running, .stopping, .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: return []
         }
     }
 

@@ -15,15 +15,30 @@ extension InstanceMachine {
             // What is ending must end first (rule P1); then it is started.
             stop.cause = .operator
             memory.state = .stopping(stop)
-        case .waiting, .queued, .starting, .ready, .running, .completed: break
+        case .waiting, .queued, .held, .starting, .ready, .running, .completed: break
         }
     }
 
+    /// Its breaker does not let it be started: nobody waits for its first attempt any longer.
+    mutating func hold(_ turn: inout Turn) {
+        guard state == .queued else { return }
+        memory.firstAttemptOver = true
+        transition(to: .held, &turn)
+    }
+
+    /// Its breaker may let it be started.
+    mutating func unhold(_ turn: inout Turn) {
+        if state == .held { transition(to: .queued, &turn) }
+    }
+
     /// A place is free: ask for the process.
-    mutating func begin(_ turn: inout Turn) {
+    ///
+    /// - Parameter breaker: of the release that is started.
+    mutating func begin(breaker: String, _ turn: inout Turn) {
         guard state == .queued, !shutdown else { return }
         memory.generation &+= 1
         memory.run = RememberedInstance.Run(startedAt: turn.now)
+        memory.run?.breaker = breaker
         // What it is told by WATCHDOG_USEC: a daemon with another configuration must not expect more of it.
         memory.run?.watchdog = policy.watchdog ?? .zero
         transition(to: .starting(deadline: turn.now.advanced(by: policy.startupTimeout)), &turn)
@@ -42,7 +57,7 @@ extension InstanceMachine {
         // It was to be stopped before the answer came: the signal is on its way behind the start.
         case .stopping: break
         // No start was outstanding: the fleet has checked the generation, so this cannot be; nothing to do.
-        case .ready, .running, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        case .ready, .running, .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: break
         }
     }
 
@@ -81,7 +96,7 @@ extension InstanceMachine {
             memory.lastExit = LastExit(outcome: .spawnFailed(failure), cause: .spawn, at: turn.now)
             ended(cause: stop.cause == .operator ? .operator : .spawn, success: false, &turn)
         // No start was outstanding.
-        case .ready, .running, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        case .ready, .running, .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: break
         }
     }
 

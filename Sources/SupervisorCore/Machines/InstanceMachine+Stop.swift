@@ -51,7 +51,7 @@ extension InstanceMachine {
         memory.firstAttemptOver = true
         switch state {
         case .starting, .ready, .running, .stopping: requestStop(cause: .operator, within: patience, &turn)
-        case .waiting, .queued, .backoff: transition(to: .stopped(.drained), &turn)
+        case .waiting, .queued, .held, .backoff: transition(to: .stopped(.drained), &turn)
         case .stopped, .completed, .failed: break
         }
     }
@@ -65,7 +65,7 @@ extension InstanceMachine {
         case .stopped(.drained): transition(to: .waiting, &turn)
         // What had come to its end before may be meant to run by what the configuration says now.
         case .stopped, .completed, .failed: fitConfiguration(&turn)
-        case .waiting, .queued, .starting, .ready, .running, .stopping, .backoff: break
+        case .waiting, .queued, .held, .starting, .ready, .running, .stopping, .backoff: break
         }
     }
 
@@ -157,7 +157,7 @@ extension InstanceMachine {
                 turn.act(.signal(id, generation, policy.stopSignal, tree: true))
             }
         // No process was there: the fleet has checked the generation, so this cannot be; nothing to do.
-        case .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        case .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: break
         }
     }
 
@@ -179,7 +179,8 @@ extension InstanceMachine {
             }
             ended(cause: stop.cause, success: success, &turn)
         // The exit of the main process comes first, always.
-        case .stopping, .starting, .ready, .running, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        case .stopping, .starting, .ready, .running, .stopped, .waiting, .queued, .held, .backoff, .completed, .failed:
+            break
         }
     }
 
@@ -209,6 +210,7 @@ extension InstanceMachine {
     mutating func ended(cause: ExitCause, success: Bool, _ turn: inout Turn) {
         turn.act(.release(id, generation))
         let readyAt = memory.run?.readyAt
+        noteEnd(cause: cause == .operator ? nil : cause, success: success)
         memory.run = nil
         if let obstacle {
             transition(to: .stopped(obstacle), &turn)
@@ -218,6 +220,22 @@ extension InstanceMachine {
         } else {
             applyPolicy(cause: cause, success: success, readyAt: readyAt, &turn)
         }
+    }
+
+    /// For the breaker of its release.
+    private mutating func noteEnd(cause: ExitCause?, success: Bool) {
+        guard let run = memory.run else { return }
+        let endedAt = memory.lastExit?.at ?? run.startedAt
+        let policy = policy.restart
+        endedRun = EndedRun(
+            breaker: run.breaker,
+            generation: generation,
+            cause: obstacle == nil ? cause : nil,
+            success: success,
+            isRestarted: policy.policy == .always || (policy.policy == .onFailure && !success),
+            startedAt: run.startedAt,
+            wasStable: run.readyAt.map { endedAt.since($0) >= policy.stableAfter } ?? false
+        )
     }
 
     private mutating func applyPolicy(
@@ -280,6 +298,7 @@ extension InstanceMachine {
                 at: turn.now
             )
         }
+        noteEnd(cause: nil, success: false)
         memory.run = nil
         if let obstacle {
             transition(to: .stopped(obstacle), &turn)

@@ -26,9 +26,24 @@ struct InstanceMachine: Sendable, Equatable {
     /// A restart for health that is not done, and a change of readiness that is not made (rule I10).
     var restartSuppressed: Suppression?
     var readinessSuppressed: Suppression?
+    /// The run that ended in this turn, until the fleet has told its breaker of it.
+    var endedRun: EndedRun?
     /// The timer that runs, if one does.
     var timer: Timer?
     private var timerNumber: UInt64 = 0
+
+    /// How a run ended, for the breaker of its release.
+    struct EndedRun: Sendable, Equatable {
+        var breaker: String
+        var generation: Generation
+        /// nil where nobody can say: it was asked to end, or lost with the shim.
+        var cause: ExitCause?
+        var success = false
+        /// It came to nothing on its own, and its policy starts it again.
+        var isRestarted = false
+        var startedAt: MonotonicInstant
+        var wasStable = false
+    }
 
     struct Timer: Sendable, Equatable {
         var token: TimerToken
@@ -58,7 +73,7 @@ struct InstanceMachine: Sendable, Equatable {
         switch state {
         case .completed: true
         case .ready: memory.run?.servingAt != nil && (policy.readiness == nil || memory.run?.readiness == .passing)
-        case .stopped, .waiting, .queued, .starting, .running, .stopping, .backoff, .failed: false
+        case .stopped, .waiting, .queued, .held, .starting, .running, .stopping, .backoff, .failed: false
         }
     }
 
@@ -67,7 +82,7 @@ struct InstanceMachine: Sendable, Equatable {
         switch state {
         case .completed: true
         case .ready, .running: memory.run?.servingAt != nil
-        case .stopped, .waiting, .queued, .starting, .stopping, .backoff, .failed: false
+        case .stopped, .waiting, .queued, .held, .starting, .stopping, .backoff, .failed: false
         }
     }
 
@@ -85,7 +100,7 @@ struct InstanceMachine: Sendable, Equatable {
         case .stopping(let stop): stop.graceEnds.map { (.gracePeriod, $0) }
         case .backoff(let until): (.backoff, until)
         case .ready, .running: earliest(heartbeatDue, readinessDue, releaseDue)
-        case .stopped, .waiting, .queued, .completed, .failed: nil
+        case .stopped, .waiting, .queued, .held, .completed, .failed: nil
         }
     }
 
@@ -182,7 +197,7 @@ struct InstanceMachine: Sendable, Equatable {
         case .starting where policy.kind == .notify: becomeReady(&turn)
         case .running: transition(to: .ready, &turn)
         // A simple service is ready already; a oneshot is when it has ended; one that is being stopped stays so.
-        case .starting, .ready, .stopping, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        case .starting, .ready, .stopping, .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: break
         }
     }
 
@@ -192,7 +207,7 @@ struct InstanceMachine: Sendable, Equatable {
             transition(to: .running, &turn)
             turn.note(id, "leaving", "\(id) says that it is stopping")
         // Before it was ready it takes no work anyway; else it is known already, or nothing is there to stop.
-        case .starting, .running, .stopping, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        case .starting, .running, .stopping, .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: break
         }
     }
 
@@ -210,7 +225,7 @@ struct InstanceMachine: Sendable, Equatable {
             stop.graceEnds = max(ends, min(asked, stop.latest ?? asked))
             memory.state = .stopping(stop)
         // Nothing is being waited for.
-        case .ready, .running, .stopped, .waiting, .queued, .backoff, .completed, .failed: break
+        case .ready, .running, .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: break
         }
     }
 }

@@ -4,7 +4,8 @@
 ///            ┌────────────────────────────────────────────────────────┐
 ///            ▼                                                        │
 ///  stopped ─▶ waiting ─▶ queued ─▶ starting ─▶ ready ⇄ running ─▶ stopping ─▶ stopped
-///                          ▲          │ │        │        │           │
+///                        ▲ ▼          │ │        │        │           │
+///                       held          │ │        │        │           │
 ///                          │          │ └────────┴────────┴───────────┤ (crash, timeout)
 ///                          └─ backoff ◀───────────────────────────────┤
 ///                                     └▶ completed (oneshot)          └▶ failed
@@ -14,8 +15,10 @@ public enum InstanceState: Sendable, Equatable {
     case stopped(StopReason)
     /// Wanted; a service of its `after` is not ready yet. Successors: `queued`, `stopped`.
     case waiting
-    /// Wanted; all places of `concurrent_starts` are taken. Successors: `starting`, `stopped`.
+    /// Wanted; all places of `concurrent_starts` are taken. Successors: `starting`, `held`, `stopped`.
     case queued
+    /// Wanted; its service's breaker does not let it be started. Successors: `queued`, `stopped`.
+    case held
     /// The start was asked of the shim; it is not ready yet. Successors: `ready`, `completed`, `stopping`, `backoff`,
     /// `queued` (immediate restart), `failed`, `stopped`.
     case starting(deadline: MonotonicInstant)
@@ -72,7 +75,7 @@ public enum InstanceState: Sendable, Equatable {
     public var hasProcess: Bool {
         switch self {
         case .starting, .ready, .running, .stopping: true
-        case .stopped, .waiting, .queued, .backoff, .completed, .failed: false
+        case .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: false
         }
     }
 }

@@ -42,6 +42,8 @@ public enum Command: Sendable, Equatable {
     case undrain(Target?, reason: String?)
     /// Replace the instances of services one after the other.
     case roll([String], reason: String?)
+    /// Steer a breaker: `service:NAME@RELEASE`, a service's name for its present release, or a dependency's.
+    case breaker(String, BreakerAction, reason: String?)
     /// Have this many instances of a service.
     case scale(service: String, replicas: Int, reason: String?)
 }

@@ -22,6 +22,12 @@ public enum Effect: Sendable, Equatable {
     /// Have the shim remember the instance, over the daemon's death; nil has it forgotten.
     case remember(InstanceID, RememberedInstance?)
     case rememberNode(RememberedNode)
+    /// Have the shim remember the breakers, over the daemon's death.
+    case rememberBreakers(RememberedBreakers)
+    /// Ask the shared store; answered by `storeSaid`.
+    case askStore(StoreRequest)
+    /// Look whether the programs of these services were replaced; answered by `releasesIdentified`, where they were.
+    case identifyReleases([String])
     /// Keep what operators asked for on disk, over a reboot.
     case saveIntents(Intents)
     /// Tell operators: an event for `events` and `why`.

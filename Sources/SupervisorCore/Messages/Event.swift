@@ -30,6 +30,12 @@ public enum Event: Sendable, Equatable {
     /// The configuration was read again, and is in force. `restarting`: services whose running instances see what
     /// changed only when they are started again, and what that is.
     case reconfigured(OperationID, FleetSpec, restarting: [String: String], by: String)
+    /// The shared store of breakers has answered, has something new, or is away.
+    case storeSaid(StoreNews)
+    /// What workers asked and reported about dependencies has moved a breaker.
+    case callsSettled
+    /// The programs of these services are other ones than before: their releases, by service.
+    case releasesIdentified([String: String])
     /// SIGINT during a stop: load balancers are not waited for any longer.
     case noticeSkipped(by: String)
     /// The shim has not answered for a while, or answers again: nothing can be started or ended meanwhile.

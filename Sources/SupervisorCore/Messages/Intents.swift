@@ -6,6 +6,8 @@ public struct Intents: Sendable, Equatable {
     public var drains: [Drain] = []
     /// Services with another number of instances than the configuration says.
     public var scales: [ScaleIntent] = []
+    /// Breakers that are open, and what operators decided about breakers.
+    public var breakers = RememberedBreakers()
 
     public init() {}
 
@@ -17,6 +19,7 @@ public struct Intents: Sendable, Equatable {
             moved.drains[index].phaseSince = drains[index].phaseSince.advanced(by: offset)
             moved.drains[index].deadline = drains[index].deadline.advanced(by: offset)
         }
+        moved.breakers = breakers.moved(byMilliseconds: offset.clampedNanoseconds / 1_000_000)
         return moved
     }
 

@@ -10,6 +10,7 @@
 public struct Remembered: Sendable, Equatable {
     public var node = RememberedNode()
     public var instances: [InstanceID: RememberedInstance] = [:]
+    public var breakers = RememberedBreakers()
 
     public init() {}
 }
@@ -108,6 +109,8 @@ public struct RememberedInstance: Sendable, Equatable {
         public var reloading = false
         /// No heartbeat for longer than allowed.
         public var heartbeatLate = false
+        /// The breaker of the release that it is a run of; empty where that is not known.
+        public var breaker = ""
         /// What the worker made of its watchdog by `WATCHDOG_USEC`.
         public var watchdog: Duration?
 

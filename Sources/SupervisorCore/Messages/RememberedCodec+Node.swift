@@ -104,6 +104,7 @@ extension Intents {
         writer.write(list: stops) { $1.write(to: &$0) }
         writer.field(1) { $0.write(list: drains) { $1.write(to: &$0) } }
         writer.field(2) { $0.write(list: scales) { $1.write(to: &$0) } }
+        if breakers != RememberedBreakers() { writer.field(3) { $0.write(breakers.encoded()) } }
         return writer.bytes
     }
 
@@ -118,6 +119,9 @@ extension Intents {
             switch tag {
             case 1: field.readList { Drain(from: &$0) }.map { drains = $0 } ?? { isDamaged = true }()
             case 2: field.readList { ScaleIntent(from: &$0) }.map { scales = $0 } ?? { isDamaged = true }()
+            case 3:
+                let bytes = field.readBytes().map { Array($0) } ?? []
+                RememberedBreakers(decoding: bytes).map { breakers = $0 } ?? { isDamaged = true }()
             default: break
             }
         }

@@ -116,6 +116,7 @@ extension RememberedInstance.Run {
         if let readiness { writer.field(10) { $0.write(readiness.rawValue) } }
         if readinessOverdue { writer.field(11) { $0.write(true) } }
         if livenessFailing { writer.field(12) { $0.write(true) } }
+        if !breaker.isEmpty { writer.field(13) { $0.write(breaker) } }
     }
 
     fileprivate init?(from reader: inout WireReader) {
@@ -134,6 +135,7 @@ extension RememberedInstance.Run {
             case 10: readiness = field.read(UInt8.self).flatMap { RememberedInstance.Readiness(rawValue: $0) }
             case 11: readinessOverdue = field.readBool() ?? false
             case 12: livenessFailing = field.readBool() ?? false
+            case 13: breaker = field.readString() ?? ""
             default: break
             }
         }
@@ -164,7 +166,8 @@ extension InstanceState {
             writer.write(UInt8(1))
             writer.write(reason.rawValue)
         case .waiting: writer.write(UInt8(2))
-        case .queued: writer.write(UInt8(3))
+        // Whoever takes over asks the breaker anew.
+        case .queued, .held: writer.write(UInt8(3))
         case .starting(let deadline):
             writer.write(UInt8(4))
             writer.write(deadline)
