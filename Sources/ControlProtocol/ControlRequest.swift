@@ -90,11 +90,13 @@ extension Command {
         case .undrain: "undrain"
         case .roll: "restart"
         case .scale: "scale"
+        case .breaker(_, let action, _): "breaker \(action.rawValue)"
         }
     }
 
     /// With what it acts on: `restart auth/0`, `drain the node`.
     public var inWords: String {
+        if case .breaker(let name, let action, _) = self { return "\(action.rawValue) the breaker \(name)" }
         let names = targets.map(\.description).joined(separator: ", ")
         return "\(verb) \(names.isEmpty ? "the node" : names)"
     }
@@ -108,6 +110,7 @@ extension Command {
         case .undrain(let target, _): target.map { [$0] } ?? []
         case .roll(let services, _): services.map { .service($0) }
         case .scale(let service, _, _): [.service(service)]
+        case .breaker: []
         }
     }
 }

@@ -87,7 +87,7 @@ public enum SmallDocuments {
         let current = fleet.services.first { $0.name == service.name }?.breaker
         writer.member("name", BreakerName.service(service))
         writer.member("kind", "service")
-        writer.member("state", state(service.breaker.mode, current ?? "closed"))
+        writer.member("state", state(service.breaker.mode, current?.rawValue ?? "closed"))
         writer.member("since", Timestamp.rfc3339(since))
     }
 

@@ -69,7 +69,7 @@ public struct StatusDocument: Sendable {
         writer.member("reason", ifPresent: service.reason)
         writer.member("ready", service.ready)
         writer.member("desired", service.desired)
-        writer.member("breaker", service.breaker)
+        writer.member("breaker", service.breaker.rawValue)
         writer.member("since", time(service.since))
         writer.member("critical", service.critical)
         writer.member("routable", service.routable)

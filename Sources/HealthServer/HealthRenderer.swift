@@ -180,7 +180,7 @@ struct HealthRenderer {
         _ snapshot: StatusBoard.Snapshot,
         _ tails: inout [Range<Int>]
     ) {
-        writer.member("breaker", service.breaker)
+        writer.member("breaker", service.breaker.rawValue)
         writer.member("critical", service.critical)
         writer.member(
             "instances",

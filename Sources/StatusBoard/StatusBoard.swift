@@ -110,17 +110,20 @@ public final class StatusBoard: Sendable {
         }
     }
 
-    /// Replaces the node, the services at the given indexes, and drains and rolling restarts where they are given.
+    /// Replaces the node, the services at the given indexes, and drains, rolling restarts and breakers where they are
+    /// given.
     public func publish(
         node: NodeStatus,
         services: [(index: Int, status: ServiceStatus)],
         drains: [DrainStatus]? = nil,
-        rolls: [RollStatus]? = nil
+        rolls: [RollStatus]? = nil,
+        breakers: BreakersStatus? = nil
     ) {
         notify { state in
             state.snapshot.fleet.node = node
             if let drains { state.snapshot.fleet.drains = drains }
             if let rolls { state.snapshot.fleet.rolls = rolls }
+            if let breakers { state.snapshot.fleet.breakers = breakers }
             for (index, status) in services where state.snapshot.fleet.services.indices.contains(index) {
                 state.snapshot.fleet.services[index] = status
                 state.changed.insert(index)

@@ -187,6 +187,7 @@ enum HeldNames {
 /// The keys under which the shim remembers.
 enum MemoryKeys {
     static let node = "node"
+    static let breakers = "breakers"
 
     static func instance(_ id: InstanceID) -> String { "instance/\(id)" }
 

@@ -88,6 +88,8 @@ extension Supervisor {
         for (key, value) in listing.memory {
             if key == MemoryKeys.node {
                 adoption.remembered.node = RememberedNode(decoding: value) ?? RememberedNode()
+            } else if key == MemoryKeys.breakers {
+                adoption.remembered.breakers = RememberedBreakers(decoding: value) ?? RememberedBreakers()
             } else if let id = MemoryKeys.instance(ofKey: key) {
                 adoption.remembered.instances[id] = RememberedInstance(decoding: value)
             }

@@ -37,6 +37,7 @@ public final class Supervisor {
     var notify: NotifyIntake?
     let prober: Prober
     let traffic: TrafficCounter
+    let releases: ReleaseReader
     /// Why connections could not be counted, as was last said.
     var saidTrafficProblem: String?
     lazy var execProbes = ExecProbes(reactor: reactor, hands: execHands())
@@ -72,6 +73,8 @@ public final class Supervisor {
     public var askEdges: () -> Void = {}
     /// Asks the edges who probes us; they answer by `SupervisorHandle.probersSeen`.
     public var askProbers: () -> Void = {}
+    /// Asks the shared store of breakers; it answers by `SupervisorHandle.storeSaid`.
+    public var askStore: (StoreRequest) -> Void = { _ in }
     /// Takes who may use the control socket, where the configuration has changed that.
     public var accessChanged: (ControlSpec) -> Void = { _ in }
     /// Takes a control socket that replaces one whose file was removed, and owns it.
@@ -104,7 +107,13 @@ public final class Supervisor {
         self.shims = shims
         self.diskWorker = diskWorker
         let now = MonotonicClock.now()
-        machine = FleetMachine(spec: configuration.spec, now: now, seed: seed)
+        releases = ReleaseReader { mailbox.post(.releasesIdentified($0)) }
+        machine = FleetMachine(
+            spec: configuration.spec,
+            now: now,
+            seed: seed,
+            releases: releases.identifyNow(configuration.spec.services, within: .seconds(1))
+        )
         let fleet = machine.fleetStatus(at: now)
         board = StatusBoard(fleet: fleet, now: now, wallClockOffset: MonotonicClock.wallClockOffset())
         handle = SupervisorHandle(
@@ -153,6 +162,10 @@ public final class Supervisor {
         case .remember(let id, let memory):
             link?.send(.remember(key: MemoryKeys.instance(id), value: memory?.encoded() ?? []))
         case .rememberNode(let node): link?.send(.remember(key: MemoryKeys.node, value: node.encoded()))
+        case .rememberBreakers(let breakers):
+            link?.send(.remember(key: MemoryKeys.breakers, value: breakers.encoded()))
+        case .askStore(let request): askStore(request)
+        case .identifyReleases(let names): identifyReleases(names)
         case .saveIntents(let intents): diskWorker.save(intents)
         case .record(let subject, let kind, let text): record(subject: subject, kind: kind, text)
         case .finishOperation(let operation, let result): finish(operation, result)
@@ -231,7 +244,8 @@ public final class Supervisor {
     private static func level(ofEvent kind: String) -> DaemonLog.Level {
         switch kind {
         case "warning", "cannot-end", "strays", "remains-ended", "shim-lost", "log-problem", "upgrade-refused": .warning
-        case "start-failed", "failed", "startup-timeout", "watchdog", "exited", "backoff", "suppressed": .notice
+        case "breaker-open", "breaker-forced", "breaker-would-open", "probe-lost", "store-down": .warning
+        case "start-failed", "failed", "startup-timeout", "watchdog", "exited", "backoff", "suppressed", "held": .notice
         default: .info
         }
     }
@@ -251,9 +265,16 @@ public final class Supervisor {
         let services = changed.map { (index: $0, status: machine.status(ofService: $0, at: now)) }
         let node = machine.nodeStatus(at: now)
         let drains = machine.takeChangedDrains(at: now)
-        if services.isEmpty, drains == nil, node == systemd.publishedNode { return }
+        let breakers = machine.takeChangedBreakers(at: now)
+        if services.isEmpty, drains == nil, breakers == nil, node == systemd.publishedNode { return }
         systemd.publishedNode = node
-        board.publish(node: node, services: services, drains: drains?.drains, rolls: drains?.rolls)
+        board.publish(
+            node: node,
+            services: services,
+            drains: drains?.drains,
+            rolls: drains?.rolls,
+            breakers: breakers
+        )
         sayStatus(node)
     }
 
@@ -267,6 +288,7 @@ public final class Supervisor {
         }
         _ = machine.takeChangedServices()
         _ = machine.takeChangedDrains(at: now)
+        _ = machine.takeChangedBreakers(at: now)
         let fleet = machine.fleetStatus(at: now)
         systemd.publishedNode = fleet.node
         board.publish(fleet: fleet)

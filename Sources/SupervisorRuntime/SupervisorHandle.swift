@@ -23,6 +23,10 @@ enum SupervisorLetter: Sendable {
     case reload(ReloadRequest)
     /// The configuration was read, for the reload that goes on.
     case configurationRead(Result<Configuration, ConfigurationErrors>)
+    /// The shared store of breakers has something to say.
+    case storeSaid(StoreNews)
+    /// Programs are other ones than before.
+    case releasesIdentified([String: String])
     /// Connections were counted, or could not be: the problem says why, or why not all were.
     case connectionsCounted([TrafficFigure]?, problem: String?)
 }
@@ -81,6 +85,11 @@ public final class SupervisorHandle: SupervisorPort {
         mailbox.post(.probersSeen(sightings))
     }
 
+    /// Says what the shared store of breakers has to say; see `Supervisor.askStore`.
+    public func storeSaid(_ news: StoreNews) {
+        mailbox.post(.storeSaid(news))
+    }
+
     /// Says that health listener and snapshot have answered; see `Supervisor.beat`.
     public func edgesAnswered() {
         mailbox.post(.edgesAnswered)
@@ -101,6 +110,8 @@ extension Supervisor {
         case .planDrain(let request, let reply): plan(DrainPlanRequest(request: request, reply: reply))
         case .reload(let request): begin(request)
         case .configurationRead(let result): configurationRead(result)
+        case .storeSaid(let news): receive(.storeSaid(news))
+        case .releasesIdentified(let found): receive(.releasesIdentified(found))
         case .connectionsCounted(let figures, let problem):
             received(TrafficCounter.Answer(figures: figures, problem: problem))
         }

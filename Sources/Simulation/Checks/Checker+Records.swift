@@ -59,7 +59,7 @@ extension Checker {
             if entries[slot].spec?.restart.policy == .always {
                 throw ShadowViolation("I7: \(entries[slot].id) is not started again")
             }
-        case .stopped, .waiting, .queued, .starting, .running, .completed: break
+        case .stopped, .waiting, .queued, .held, .starting, .running, .completed: break
         }
     }
 

@@ -161,7 +161,7 @@ extension Checker {
             if case .stopping = new.state { return entries[slot].restarted = nil }
         }
         switch new.state {
-        case .stopped, .failed, .completed, .waiting: entries[slot].restarted = nil
+        case .stopped, .failed, .completed, .waiting, .held: entries[slot].restarted = nil
         // Its successor ended, or could not be started.
         case .backoff, .queued: if new.generation > generation { entries[slot].restarted = nil }
         case .starting, .ready, .running, .stopping: break

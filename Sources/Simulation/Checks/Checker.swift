@@ -259,7 +259,7 @@ package struct Checker {
         case .shutdownRequested, .shutdownHastened: shuttingDown = true
         case .shimSilenceChanged(let isSilent): if isSilent { tally.count(.shimSilent) }
         case .started, .treeGone, .timerFired, .commanded, .probersSeen, .connectionsCounted, .reconfigured,
-            .noticeSkipped:
+            .noticeSkipped, .storeSaid, .releasesIdentified, .callsSettled:
             break
         }
     }
@@ -339,7 +339,7 @@ package struct Checker {
         case .finishOperation(_, let result): tally.count(result == .done ? .operation : .operationFailed)
         case .finishShutdown: tally.count(.fleetStopped)
         case .signal, .endTree, .release, .startTimer, .cancelTimer, .measurePressure, .saveIntents,
-            .announceFirstStart, .lookAtProbers, .countConnections:
+            .announceFirstStart, .lookAtProbers, .countConnections, .rememberBreakers, .askStore, .identifyReleases:
             break
         }
     }

@@ -54,6 +54,9 @@ package struct Digest: Sendable, Equatable {
         case .finishOperation(let operation, _): add(operation)
         case .lookAtProbers: add(16 as UInt64)
         case .countConnections: add(17 as UInt64)
+        case .rememberBreakers(let breakers): add(Int64(breakers.encoded().count) + 18)
+        case .askStore(let request): add(request.number &+ 19)
+        case .identifyReleases(let names): add(Int64(names.count) + 20)
         case .announceFirstStart: add(14 as UInt64)
         case .finishShutdown: add(15 as UInt64)
         }

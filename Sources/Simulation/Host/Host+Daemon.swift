@@ -80,7 +80,7 @@ extension Host {
             guard connected else { return }
             try shim.obey(effect, at: instant)
             if let slot = slotOf[id] { plan(.treeEnds, after: time(0.001, 0.05), slot: slot, number: generation) }
-        case .release, .remember, .rememberNode: if connected { try shim.obey(effect, at: instant) }
+        case .release, .remember, .rememberNode, .rememberBreakers: if connected { try shim.obey(effect, at: instant) }
         case .saveIntents(let intents): save(intents)
         case .finishOperation(let operation, _):
             guard let index = openOperations.firstIndex(of: operation) else {
@@ -90,7 +90,7 @@ extension Host {
         case .finishShutdown:
             if !shim.ids.isEmpty { throw ShadowViolation("P2: the stop is finished with \(shim.ids) left") }
             finished = true
-        case .record, .announceFirstStart: break
+        case .record, .announceFirstStart, .askStore, .identifyReleases: break
         }
     }
 

@@ -73,7 +73,7 @@ extension Host {
         case .failed: return service.restart.policy == .always ? text : nil
         case .stopped: return service.restart.policy == .always ? text : nil
         case .waiting: return checker.isBlocked(entry) && mayWaitForever(service) ? nil : text
-        case .queued, .starting, .running, .stopping, .backoff: return text
+        case .queued, .held, .starting, .running, .stopping, .backoff: return text
         }
     }
 

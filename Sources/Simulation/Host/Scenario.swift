@@ -93,6 +93,7 @@ package struct Scenario: Sendable {
         var spec = FleetSpec()
         for name in ["a", "b", "c", "d", "e", "f"] {
             var service = ServiceSpec(name: name, command: ["/bin/\(name)"])
+            service.breaker.mode = .disabled
             service.kind = .notify
             service.replicas = 2
             service.liveness.watchdog = .seconds(generator.pick([10, 20, 30]) ?? 20)
@@ -132,6 +133,7 @@ package struct Scenario: Sendable {
         _ generator: inout SeededGenerator
     ) -> ServiceSpec {
         var service = ServiceSpec(name: name, command: ["/bin/\(name)"])
+        service.breaker.mode = .disabled
         service.kind = generator.pick([.simple, .simple, .notify, .notify, .notify, .oneshot]) ?? .simple
         service.replicas = generator.pick([1, 1, 2, 2, 2, 3]) ?? 1
         service.critical = generator.chance(20)
@@ -176,6 +178,7 @@ package struct Scenario: Sendable {
         var spec = FleetSpec()
         for number in 0..<23 {
             var service = ServiceSpec(name: "s\(number / 10)\(number % 10)", command: ["/bin/s"])
+            service.breaker.mode = .disabled
             service.kind = .notify
             service.replicas = number == 22 ? 1 : 2
             change(&service)

@@ -36,6 +36,7 @@ package struct ShadowShim {
     /// What the daemon has the shim remember.
     package private(set) var memory: [InstanceID: RememberedInstance] = [:]
     package private(set) var node: RememberedNode?
+    package private(set) var breakers = RememberedBreakers()
     /// Reports that were sent and not yet read; they die with the connection.
     package var outbox: [Event] = []
     /// What workers said, until the daemon has acted upon it.
@@ -68,6 +69,7 @@ package struct ShadowShim {
                 throw ShadowViolation("P5: the stop of the fleet was forgotten")
             }
             node = record
+        case .rememberBreakers(let record): breakers = record
         default: break
         }
     }
@@ -184,6 +186,7 @@ package struct ShadowShim {
         processes = [:]
         memory = [:]
         node = nil
+        breakers = RememberedBreakers()
         outbox = []
         datagrams = []
     }
@@ -217,6 +220,10 @@ package struct ShadowShim {
             }
             adoption.remembered.node = decoded
         }
+        guard let decoded = RememberedBreakers(decoding: breakers.encoded()), decoded == breakers else {
+            throw ShadowViolation("what is remembered of breakers does not survive its bytes: \(breakers)")
+        }
+        adoption.remembered.breakers = decoded
         adoption.intents = intents
         adoption.remainsEnded = remainsEnded
         return adoption

@@ -2,7 +2,7 @@ package import SupervisorCore
 
 /// A state of an instance, without what it carries.
 package enum StateKind: Int, CaseIterable, Comparable, Sendable {
-    case stopped, waiting, queued, starting, ready, running, stopping, backoff, completed, failed
+    case stopped, waiting, queued, held, starting, ready, running, stopping, backoff, completed, failed
 
     package init(_ state: InstanceState) {
         self =
@@ -10,6 +10,7 @@ package enum StateKind: Int, CaseIterable, Comparable, Sendable {
             case .stopped: .stopped
             case .waiting: .waiting
             case .queued: .queued
+            case .held: .held
             case .starting: .starting
             case .ready: .ready
             case .running: .running
@@ -27,7 +28,8 @@ package enum StateKind: Int, CaseIterable, Comparable, Sendable {
         switch self {
         case .stopped: [.waiting]
         case .waiting: [.queued, .stopped]
-        case .queued: [.starting, .stopped]
+        case .queued: [.starting, .held, .stopped]
+        case .held: [.queued, .stopped]
         case .starting: [.ready, .completed, .stopping, .backoff, .queued, .failed, .stopped]
         case .ready: [.running, .stopping, .queued, .backoff, .failed, .stopped]
         case .running: [.ready, .stopping, .queued, .backoff, .failed, .stopped]
@@ -52,7 +54,7 @@ package enum StateKind: Int, CaseIterable, Comparable, Sendable {
     package var hasProcess: Bool {
         switch self {
         case .starting, .ready, .running, .stopping: true
-        case .stopped, .waiting, .queued, .backoff, .completed, .failed: false
+        case .stopped, .waiting, .queued, .held, .backoff, .completed, .failed: false
         }
     }
 }
