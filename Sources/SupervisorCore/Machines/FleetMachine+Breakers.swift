@@ -134,13 +134,26 @@ extension FleetMachine {
         breakers.readyChanged(seat, isReady: instances[slot].isReady, now.milliseconds)
     }
 
+    private func isRun(_ run: ProbeHold.Run, _ slot: Int) -> Bool {
+        instances[slot].generation == run.generation && instances[slot].state.hasProcess
+    }
+
+    /// Probes whose runs ended while no daemon was there to say so.
+    mutating func reconcileProbes(_ now: MonotonicInstant) {
+        for seat in breakers.seats.indices {
+            guard let run = breakers.seats[seat].claim.hold?.run else { continue }
+            if let slot = slotOf[run.instance], isRun(run, slot) { continue }
+            breakers.conclude(seat, .inconclusive, "the daemon died over it", now.milliseconds)
+        }
+    }
+
     // MARK: What follows
 
     /// Carries out what the breakers have decided in this turn, before anything is started.
     mutating func settleBreakers(_ turn: inout Turn) {
         guard adopted else { return }
         for run in breakers.fenced {
-            guard let slot = slotOf[run.instance], instances[slot].generation == run.generation else { continue }
+            guard let slot = slotOf[run.instance], isRun(run, slot) else { continue }
             update(slot: slot, &turn) { $0.requestStop(cause: .operator, &$1) }
         }
         breakers.fenced = []
