@@ -9,6 +9,7 @@
 // OpenSSL has these as macros, which Swift does not see.
 
 static inline int eider_ssl_require_tls12(SSL_CTX *context) {
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     return (int)SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
 }
 
