@@ -102,7 +102,7 @@ let package = Package(
             name: "eiderd",
             dependencies: [
                 "SupervisorCore", "FleetConfig", "SupervisorRuntime", "StatusBoard", "HealthServer", "ControlServer",
-                "SystemdBridge", "LinuxPlatform", nioCore, nioPosix,
+                "SystemdBridge", "LinuxPlatform", "BreakerStore", nioCore, nioPosix,
             ],
             swiftSettings: strict
         ),

@@ -194,7 +194,9 @@ extension WithRedis {
             }
             times.sort()
             let client = try server.client()
-            let calls = try client.text("INFO", "commandstats").split(separator: "\n").first { $0.hasPrefix("cmdstat_evalsha:") }
+            let calls = try client.text("INFO", "commandstats").split(separator: "\n").first {
+                $0.hasPrefix("cmdstat_evalsha:")
+            }
             Report.line("propagation p50 \(times[times.count / 2]) p99 \(times[times.count * 99 / 100])")
             Report.line("round trip last \(first.store.figures.lastRoundTrip) µs; server: \(calls ?? "")")
             #expect(times[times.count / 2] < .milliseconds(20))

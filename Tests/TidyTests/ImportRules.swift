@@ -31,7 +31,8 @@ enum ImportRules {
         ],
         "eiderd": [
             "SupervisorCore", "FleetConfig", "SupervisorRuntime", "StatusBoard", "HealthServer", "ControlServer",
-            "ControlProtocol", "Metrics", "SystemdBridge", "LinuxPlatform", "NIOCore", "NIOPosix", "Glibc",
+            "BreakerStore", "ControlProtocol", "Metrics", "SystemdBridge", "LinuxPlatform", "NIOCore", "NIOPosix",
+            "Glibc",
             "Synchronization",
         ],
         "eiderctl": [

@@ -271,6 +271,9 @@ extension FleetMachine {
         return services.first { $0.name == service && !$0.isRemoved }?.seat
     }
 
+    /// As whom this host speaks to the shared store; its predecessor's, once that is taken over.
+    public var ledgerCaller: LedgerCaller { breakers.caller }
+
     // MARK: Workers' calls
 
     /// Whether a worker may call a dependency now. `worker` is any number that stands for its connection.
