@@ -96,6 +96,7 @@ extension BreakerMachine {
         hold.run = run
         seats[index].claim = .held(hold)
         moved = true
+        isWorthSaving = true
     }
 
     // MARK: Crashes

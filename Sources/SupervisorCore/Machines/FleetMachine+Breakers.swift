@@ -142,7 +142,10 @@ extension FleetMachine {
     mutating func reconcileProbes(_ now: MonotonicInstant) {
         for seat in breakers.seats.indices {
             guard let run = breakers.seats[seat].claim.hold?.run else { continue }
-            if let slot = slotOf[run.instance], isRun(run, slot) { continue }
+            if let slot = slotOf[run.instance], isRun(run, slot) {
+                followProbe(slot, now)
+                continue
+            }
             breakers.conclude(seat, .inconclusive, "the daemon died over it", now.milliseconds)
         }
     }
