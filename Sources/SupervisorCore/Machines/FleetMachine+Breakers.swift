@@ -345,7 +345,10 @@ extension FleetMachine {
 
     /// What is shared and does not work: in one clause; nil where all is well.
     func sharedTrouble() -> String? {
-        if breakers.isIsland { return breakers.storeStatus().storeProblem ?? "Redis cannot be reached" }
+        if breakers.isIsland {
+            let problem = breakers.storeStatus().storeProblem.map { " (\($0))" } ?? ""
+            return "breakers act on this host alone: Redis is not there\(problem)"
+        }
         for index in breakers.seats.indices where breakers.seats[index].kind == .dependency {
             let state = breakers.publicState(index)
             if state == .open || state == .halfOpen || state == .forcedOpen {

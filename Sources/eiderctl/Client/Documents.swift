@@ -20,6 +20,7 @@ struct StatusAnswer: Decodable {
         var since: String
         var firstStartFinished: Bool?
         var heartbeatAgeSeconds: Double?
+        var warning: String?
         var hold: String?
         var holdReason: String?
         var drain: DrainFacts?
