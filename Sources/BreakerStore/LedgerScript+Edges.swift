@@ -39,12 +39,19 @@ extension LedgerScript {
         local function tick(name)
           local r = get(registers, name)
           if not r then return end
-          r.changedAt = math.min(r.changedAt, now)
-          if r.state == OPEN then r.retryAt = math.min(r.retryAt, now + r.wait) end
-          if r.state == HALF_OPEN then r.deadline = math.min(r.deadline, now + r.span) end
-          for _, lease in ipairs(r.leases) do lease.expiresAt = math.min(lease.expiresAt, now + lease.span) end
-          registers.touched[name] = true
-          if dropLeases(r, function(lease) return lease.expiresAt <= now end) then note(name) end
+          local function cap(t, key, limit)
+            if t[key] <= limit then return end
+            t[key] = limit
+            registers.touched[name] = true
+          end
+          cap(r, 'changedAt', now)
+          if r.state == OPEN then cap(r, 'retryAt', now + r.wait) end
+          if r.state == HALF_OPEN then cap(r, 'deadline', now + r.span) end
+          for _, lease in ipairs(r.leases) do cap(lease, 'expiresAt', now + lease.span) end
+          if #r.leases > 0 and dropLeases(r, function(lease) return lease.expiresAt <= now end) then
+            registers.touched[name] = true
+            note(name)
+          end
           if r.state == HALF_OPEN and now >= r.deadline then
             r.reason = bounded('no probe came to an end in time; ' .. r.reason)
             reopen(name, r)
@@ -205,7 +212,7 @@ extension LedgerScript {
         local function vote(name, grade, reason, policy, draw)
           if grade == 0 then return withdraw(name) end
           local earlier, list = 0, {}
-          local mine = {host = caller, incarnation = incarnation, grade = grade, expiresAt = now + policy.voteSpan}
+          local mine = {host = caller, grade = grade, expiresAt = now + policy.voteSpan}
           for _, v in ipairs(get(votes, name) or {}) do
             if v.host == caller then
               if earlier == 0 then earlier = v.grade end
