@@ -151,7 +151,8 @@ enum LedgerScript {
         local function parseOverride(text)
           local f = split(text, US)
           local mode, epoch, changedAt = number(f[2]), number(f[3]), number(f[4])
-          if #f ~= 6 or f[1] ~= '1' or not mode or mode < 0 or mode > 4 or not epoch or not changedAt then return nil end
+          if #f ~= 6 or f[1] ~= '1' or not mode or mode < 0 or mode > 4 then return nil end
+          if not epoch or epoch < 0 or not changedAt then return nil end
           return {mode = mode, epoch = epoch, changedAt = changedAt, actor = f[5], reason = f[6]}
         end
 
@@ -324,9 +325,10 @@ enum LedgerScript {
         local function entry(name, present)
           local o = get(overrides, name) or {mode = 0, epoch = 0, changedAt = 0, actor = '', reason = ''}
           local age = o.epoch == 0 and 0 or math.max(0, now - o.changedAt)
-          return table.concat({name, textOfRegister(remaining(get(registers, name) or newRegister())), '1', whole(o.mode),
-            whole(o.epoch), whole(age), o.actor, o.reason, table.concat(voters(name, 2), RS),
-            table.concat(voters(name, 1), RS), present, whole(get(changes, name) or 0)}, US)
+          local r = remaining(get(registers, name) or newRegister())
+          return table.concat({name, textOfRegister(r), '1', whole(o.mode), whole(o.epoch), whole(age),
+            o.actor, o.reason, table.concat(voters(name, 2), RS), table.concat(voters(name, 1), RS), present,
+            whole(get(changes, name) or 0)}, US)
         end
 
         local function finish(verdict, names)
