@@ -304,7 +304,7 @@ extension LedgerScript {
           for name, h in pairs(hosts.value) do
             if now - h.seenAt >= 60000 then set(hosts, name, nil) end
           end
-          for _, name in ipairs(sorted(changes.value)) do
+          for name in pairs(changes.value) do
             local list = get(votes, name)
             if list then
               local kept = {}
@@ -337,12 +337,19 @@ extension LedgerScript {
           if present == 0 then bornAt = now end
           for _ in pairs(hosts.value) do n = n + 1 end
           if hosts.value[caller] or n < 1024 then set(hosts, caller, {incarnation = incarnation, seenAt = now}) end
-          for _, name in ipairs(sorted(registers.value)) do tick(name) end
+          -- In order, because each change gets a place; closed ones, which are most, have nothing that ends.
+          local due = {}
+          for name, r in pairs(registers.value) do
+            if r.state ~= CLOSED or #r.leases > 0 or r.changedAt > now then due[name] = true end
+          end
+          for _, name in ipairs(sorted(due)) do tick(name) end
           -- Whose place in the order of changes was lost gets a new one, or nobody would ever hear of it.
           for _, c in ipairs({registers, overrides, votes}) do
-            for _, name in ipairs(sorted(c.value)) do
-              if not changes.value[name] then note(name) end
+            local lost = {}
+            for name in pairs(c.value) do
+              if not changes.value[name] then lost[name] = true end
             end
+            for _, name in ipairs(sorted(lost)) do note(name) end
           end
           forget()
           local since, names = isFresh and known or 0, {}
