@@ -39,12 +39,19 @@ extension LedgerScript {
         local function tick(name)
           local r = get(registers, name)
           if not r then return end
-          r.changedAt = math.min(r.changedAt, now)
-          if r.state == OPEN then r.retryAt = math.min(r.retryAt, now + r.wait) end
-          if r.state == HALF_OPEN then r.deadline = math.min(r.deadline, now + r.span) end
-          for _, lease in ipairs(r.leases) do lease.expiresAt = math.min(lease.expiresAt, now + lease.span) end
-          registers.touched[name] = true
-          if dropLeases(r, function(lease) return lease.expiresAt <= now end) then note(name) end
+          local function cap(t, key, limit)
+            if t[key] <= limit then return end
+            t[key] = limit
+            registers.touched[name] = true
+          end
+          cap(r, 'changedAt', now)
+          if r.state == OPEN then cap(r, 'retryAt', now + r.wait) end
+          if r.state == HALF_OPEN then cap(r, 'deadline', now + r.span) end
+          for _, lease in ipairs(r.leases) do cap(lease, 'expiresAt', now + lease.span) end
+          if #r.leases > 0 and dropLeases(r, function(lease) return lease.expiresAt <= now end) then
+            registers.touched[name] = true
+            note(name)
+          end
           if r.state == HALF_OPEN and now >= r.deadline then
             r.reason = bounded('no probe came to an end in time; ' .. r.reason)
             reopen(name, r)
@@ -205,7 +212,7 @@ extension LedgerScript {
         local function vote(name, grade, reason, policy, draw)
           if grade == 0 then return withdraw(name) end
           local earlier, list = 0, {}
-          local mine = {host = caller, incarnation = incarnation, grade = grade, expiresAt = now + policy.voteSpan}
+          local mine = {host = caller, grade = grade, expiresAt = now + policy.voteSpan}
           for _, v in ipairs(get(votes, name) or {}) do
             if v.host == caller then
               if earlier == 0 then earlier = v.grade end
@@ -297,7 +304,7 @@ extension LedgerScript {
           for name, h in pairs(hosts.value) do
             if now - h.seenAt >= 60000 then set(hosts, name, nil) end
           end
-          for _, name in ipairs(sorted(changes.value)) do
+          for name in pairs(changes.value) do
             local list = get(votes, name)
             if list then
               local kept = {}
@@ -330,12 +337,19 @@ extension LedgerScript {
           if present == 0 then bornAt = now end
           for _ in pairs(hosts.value) do n = n + 1 end
           if hosts.value[caller] or n < 1024 then set(hosts, caller, {incarnation = incarnation, seenAt = now}) end
-          for _, name in ipairs(sorted(registers.value)) do tick(name) end
+          -- In order, because each change gets a place; closed ones, which are most, have nothing that ends.
+          local due = {}
+          for name, r in pairs(registers.value) do
+            if r.state ~= CLOSED or #r.leases > 0 or r.changedAt > now then due[name] = true end
+          end
+          for _, name in ipairs(sorted(due)) do tick(name) end
           -- Whose place in the order of changes was lost gets a new one, or nobody would ever hear of it.
           for _, c in ipairs({registers, overrides, votes}) do
-            for _, name in ipairs(sorted(c.value)) do
-              if not changes.value[name] then note(name) end
+            local lost = {}
+            for name in pairs(c.value) do
+              if not changes.value[name] then lost[name] = true end
             end
+            for _, name in ipairs(sorted(lost)) do note(name) end
           end
           forget()
           local since, names = isFresh and known or 0, {}

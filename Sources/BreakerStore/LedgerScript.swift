@@ -151,7 +151,8 @@ enum LedgerScript {
         local function parseOverride(text)
           local f = split(text, US)
           local mode, epoch, changedAt = number(f[2]), number(f[3]), number(f[4])
-          if #f ~= 6 or f[1] ~= '1' or not mode or mode < 0 or mode > 4 or not epoch or not changedAt then return nil end
+          if #f ~= 6 or f[1] ~= '1' or not mode or mode < 0 or mode > 4 then return nil end
+          if not epoch or epoch < 0 or not changedAt then return nil end
           return {mode = mode, epoch = epoch, changedAt = changedAt, actor = f[5], reason = f[6]}
         end
 
@@ -165,9 +166,9 @@ enum LedgerScript {
           local list = {}
           for i = 2, #f do
             local v = split(f[i], GS)
-            local grade, expiresAt = number(v[3]), number(v[4])
-            if #v ~= 4 or not expiresAt or (grade ~= 1 and grade ~= 2) then return nil end
-            list[i - 1] = {host = v[1], incarnation = v[2], grade = grade, expiresAt = expiresAt}
+            local grade, expiresAt = number(v[2]), number(v[3])
+            if #v ~= 3 or not expiresAt or (grade ~= 1 and grade ~= 2) then return nil end
+            list[i - 1] = {host = v[1], grade = grade, expiresAt = expiresAt}
           end
           return list
         end
@@ -175,7 +176,7 @@ enum LedgerScript {
         local function textOfVotes(list)
           local f = {'1'}
           for i, v in ipairs(list) do
-            f[i + 1] = table.concat({v.host, v.incarnation, whole(v.grade), whole(v.expiresAt)}, GS)
+            f[i + 1] = table.concat({v.host, whole(v.grade), whole(v.expiresAt)}, GS)
           end
           return table.concat(f, US)
         end
@@ -321,12 +322,13 @@ enum LedgerScript {
           return held
         end
 
-        local function entry(name)
+        local function entry(name, present)
           local o = get(overrides, name) or {mode = 0, epoch = 0, changedAt = 0, actor = '', reason = ''}
           local age = o.epoch == 0 and 0 or math.max(0, now - o.changedAt)
-          return table.concat({name, textOfRegister(remaining(get(registers, name) or newRegister())), '1', whole(o.mode),
-            whole(o.epoch), whole(age), o.actor, o.reason, table.concat(voters(name, 2), RS),
-            table.concat(voters(name, 1), RS), whole(live()), whole(get(changes, name) or 0)}, US)
+          local r = remaining(get(registers, name) or newRegister())
+          return table.concat({name, textOfRegister(r), '1', whole(o.mode), whole(o.epoch), whole(age),
+            o.actor, o.reason, table.concat(voters(name, 2), RS), table.concat(voters(name, 1), RS), present,
+            whole(get(changes, name) or 0)}, US)
         end
 
         local function finish(verdict, names)
@@ -335,9 +337,13 @@ enum LedgerScript {
             redis.call('HSET', KEYS[6], 'v', '1', 'sequence', whole(sequence), 'bornAt', whole(bornAt))
             redis.call('PEXPIRE', KEYS[6], TTL)
           end
-          for _, name in ipairs(sorted(changed)) do redis.call('PUBLISH', channel, entry(name)) end
-          local reply = {verdict, whole(live()), whole(sequence)}
-          for _, name in ipairs(names) do reply[#reply + 1] = entry(name) end
+          local present, told = whole(live()), {}
+          for _, name in ipairs(sorted(changed)) do
+            told[name] = entry(name, present)
+            redis.call('PUBLISH', channel, told[name])
+          end
+          local reply = {verdict, present, whole(sequence)}
+          for _, name in ipairs(names) do reply[#reply + 1] = told[name] or entry(name, present) end
           return reply
         end
 

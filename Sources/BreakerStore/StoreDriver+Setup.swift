@@ -39,6 +39,7 @@ extension StoreDriver {
             switch event {
             case .ready:
                 guard let connection = made else { return }
+                self.hasAnswered = true
                 self.authenticate(connection, attempt) { next(connection) }
             case .message(let payload): self.pushed(payload)
             case .closed(let failure):
@@ -71,9 +72,14 @@ extension StoreDriver {
         switch ServerComplaint(bytes, from: address) {
         case .notServing(let failure), .failure(let failure): handle(.failed(failure))
         case .moved(let owner) where spec.redis.cluster: handle(.view(owner: owner, nodes: [owner]))
+        case .moved where !spec.redis.cluster: handle(.failed(Self.isOfCluster(address)))
         case .moved, .ask, .noScript:
             handle(.failed(StoreFailure(kind: .server, text: "\(address) is not the node to ask")))
         }
+    }
+
+    static func isOfCluster(_ address: RedisAddress) -> StoreFailure {
+        StoreFailure(kind: .server, text: "\(address) is a node of a cluster; set breaker.redis.cluster = true")
     }
 
     /// AUTH, where there is a password. The server's words may repeat what it was sent: only their first is shown.

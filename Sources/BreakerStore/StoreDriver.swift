@@ -32,6 +32,8 @@ final class StoreDriver {
     var commands: RedisConnection?
     var pushes: RedisConnection?
     var password: [UInt8]?
+    /// The present attempt has come as far as to talk.
+    var hasAnswered = false
     private var retryTimer: Scheduled<Void>?
     private var setupTimer: Scheduled<Void>?
     private var pingTimer: Scheduled<Void>?
@@ -106,9 +108,12 @@ final class StoreDriver {
         generation &+= 1
         counters.change { $0.attempts &+= 1 }
         let attempt = generation
+        hasAnswered = false
         setupTimer = later(limits.connectTimeout + limits.setupTimeout) { driver in
             guard driver.generation == attempt, !driver.link.isUp else { return }
-            driver.handle(.failed(StoreFailure(kind: .timeout, text: "\(address) is not ready in time")))
+            let isSilent = driver.tls != nil && !driver.hasAnswered
+            let text = isSilent ? "\(address) does not answer in TLS" : "\(address) is not ready in time"
+            driver.handle(.failed(StoreFailure(kind: isSilent ? .tls : .timeout, text: text)))
         }
         setUp(address, attempt)
     }
@@ -241,10 +246,7 @@ final class StoreDriver {
         case .noScript:
             finish(errand, StoreFailure(kind: .server, text: "\(address) does not keep the script that it was sent"))
         case .moved, .ask:
-            guard spec.redis.cluster else {
-                let text = "\(address) is a node of a cluster; set breaker.redis.cluster = true"
-                return finish(errand, StoreFailure(kind: .server, text: text))
-            }
+            guard spec.redis.cluster else { return finish(errand, Self.isOfCluster(address)) }
             errand.redirects += 1
             counters.change { $0.redirects &+= 1 }
             guard errand.redirects <= limits.redirects else {

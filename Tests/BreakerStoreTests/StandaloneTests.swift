@@ -67,7 +67,7 @@ extension WithRedis {
                 _ = try client.call("SCRIPT", "FLUSH")
                 _ = try bench.sync()
             }
-            let lines = try client.text("INFO", "commandstats").split(separator: "\n")
+            let lines = try client.text("INFO", "commandstats").split(whereSeparator: \.isNewline)
             #expect(lines.contains { $0.hasPrefix("cmdstat_eval:calls=4,") }, "\(lines.filter { $0.contains("eval") })")
         }
 
@@ -155,7 +155,7 @@ extension WithRedis {
             guard case .failure = try bench.ask(.sync(known: 0)) else { throw TestFailure("it still answers") }
             let client = try server.client()
             try bench.wait("nobody is connected") { _ in
-                try client.text("CLIENT", "LIST").split(separator: "\n").count == 1
+                try client.text("CLIENT", "LIST").split(whereSeparator: \.isNewline).count == 1
             }
         }
 
@@ -194,7 +194,7 @@ extension WithRedis {
             }
             times.sort()
             let client = try server.client()
-            let calls = try client.text("INFO", "commandstats").split(separator: "\n").first {
+            let calls = try client.text("INFO", "commandstats").split(whereSeparator: \.isNewline).first {
                 $0.hasPrefix("cmdstat_evalsha:")
             }
             Report.line("propagation p50 \(times[times.count / 2]) p99 \(times[times.count * 99 / 100])")
