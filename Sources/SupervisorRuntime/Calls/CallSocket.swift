@@ -182,7 +182,7 @@ final class CallSocket {
                 descriptor,
                 &buffer,
                 buffer.count,
-                Int32(MSG_DONTWAIT.rawValue) | Int32(MSG_TRUNC.rawValue)
+                Int32(MSG_DONTWAIT) | Int32(MSG_TRUNC)
             )
             if count < 0, errno == EAGAIN { break }
             if count < 0, errno == EINTR || (errno == ECONNRESET && packets < share) {
@@ -217,7 +217,7 @@ final class CallSocket {
             return false
         }
         if reply.isEmpty { return true }
-        let flags = Int32(MSG_DONTWAIT.rawValue) | Int32(MSG_NOSIGNAL.rawValue)
+        let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
         if reply.bytes.withUnsafeBytes({ Glibc.send(descriptor, $0.baseAddress, $0.count, flags) }) >= 0 { return true }
         // Who does not read its answers is not waited for.
         if errno == EAGAIN || errno == ENOBUFS { self.count(.slowReader) }
