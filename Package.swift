@@ -26,6 +26,7 @@ let package = Package(
         .executable(name: "eider-shim", targets: ["eider-shim"]),
         .executable(name: "eider-worker", targets: ["eider-worker"]),
         .executable(name: "eider-sim", targets: ["eider-sim"]),
+        .executable(name: "eider-bench", targets: ["eider-bench"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -114,6 +115,14 @@ let package = Package(
         .executableTarget(
             name: "eider-worker",
             dependencies: ["LinuxPlatform", nioCore, nioPosix, nioHTTP1],
+            swiftSettings: strict
+        ),
+
+        // Measures what must be quick. Counts allocations by standing in for malloc, in this program only.
+        .target(name: "CAllocations"),
+        .executableTarget(
+            name: "eider-bench",
+            dependencies: ["SupervisorCore", "LinuxPlatform", "CAllocations"],
             swiftSettings: strict
         ),
 

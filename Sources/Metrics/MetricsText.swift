@@ -135,6 +135,13 @@ public enum MetricsText {
             &writer
         )
         labelled(
+            counters.breakerConnectionsRefused,
+            "eider_breaker_connections_refused_total",
+            "reason",
+            "Workers' connections to the breaker socket that were not taken or were ended.",
+            &writer
+        )
+        labelled(
             counters.logBytes,
             "eider_log_bytes_total",
             "service",

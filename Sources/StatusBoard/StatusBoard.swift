@@ -28,6 +28,10 @@ public final class StatusBoard: Sendable {
     public struct Counters: Sendable, Equatable {
         /// Messages from workers that were refused, by reason.
         public var notifyDropped: [String: UInt64] = [:]
+        /// Connections to the breaker socket that were not taken or were ended, by reason.
+        public var breakerConnectionsRefused: [String: UInt64] = [:]
+        /// Lines on the breaker socket that could not be read.
+        public var breakerRequestsMalformed: UInt64 = 0
         /// Callbacks of an older generation that were dropped (rule P4).
         public var staleCallbacks: UInt64 = 0
         /// How late the supervision loop came to its last heartbeat, seconds: what one turn had it wait for the others.

@@ -14,6 +14,7 @@ struct StartProblem: Error {
 struct LaunchBuilder {
     let nodeName: String
     let notifySocket: String
+    let breakerSocket: String
     /// The daemon's own environment, for `pass_environment`.
     let inherited: [String: String]
     private let files = EnvironmentFiles()
@@ -21,6 +22,7 @@ struct LaunchBuilder {
     init(_ configuration: SupervisorConfiguration) {
         nodeName = configuration.spec.node.name
         notifySocket = configuration.notifySocketPath
+        breakerSocket = configuration.breakerSocketPath
         inherited = configuration.environment
     }
 
@@ -83,7 +85,7 @@ struct LaunchBuilder {
         request.output = output
         // Its program may lie where the service's user can hold up who executes it.
         request.isDetached = true
-        let others = ["NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID="]
+        let others = ["NOTIFY_SOCKET=", "EIDER_BREAKER_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID="]
         request.environment.removeAll { entry in others.contains { entry.hasPrefix($0) } }
         return request
     }
@@ -104,6 +106,7 @@ struct LaunchBuilder {
         values["EIDER_INDEX"] = String(index)
         values["EIDER_NODE"] = nodeName
         values["NOTIFY_SOCKET"] = notifySocket
+        values["EIDER_BREAKER_SOCKET"] = breakerSocket
         if let base = service.portBase { values["PORT"] = String(base + index) }
         if let watchdog = service.liveness.watchdog {
             values["WATCHDOG_USEC"] = String(watchdog.clampedNanoseconds / 1_000)
@@ -130,6 +133,7 @@ struct LaunchBuilder {
 /// The names under which the shim holds descriptors.
 enum HeldNames {
     static let notify = "notify"
+    static let breaker = "breaker"
 
     /// The end that the daemon reads.
     static func outputReader(_ id: InstanceID) -> HeldName { "output/\(id)" }

@@ -61,6 +61,7 @@ extension Supervisor {
             if let socket = listeners[name] { link?.send(hold: name, socket) }
         }
         if let socket = notifySocket { link?.send(hold: HeldNames.notify, socket) }
+        if let socket = breakerSocket { link?.send(hold: HeldNames.breaker, socket) }
         link?.flush()
     }
 
@@ -77,7 +78,9 @@ extension Supervisor {
 
     /// Socket files that somebody removed are made anew: without them no worker and no operator would reach us.
     func renewSockets() {
-        let problems = [renewNotifySocket(), renewControlSocket()].compactMap { $0 } + renewPassedSockets()
+        let problems =
+            [renewNotifySocket(), renewBreakerSocket(), renewControlSocket()].compactMap { $0 }
+            + renewPassedSockets()
         // Once, however long it lasts: it is tried again with every heartbeat.
         for problem in problems where !socketProblems.contains(problem) {
             record(subject: nil, kind: "warning", problem)

@@ -6,7 +6,7 @@ import SupervisorCore
 extension Supervisor {
     /// How long reports of the shim are waited for, in one turn, when processes speak before their start was reported.
     /// It is the shim's own reaction time, which a busy host stretches; a `READY=1` that was lost would not come again.
-    private static let startReportPatience: Duration = .seconds(1)
+    static let startReportPatience: Duration = .seconds(1)
 
     func watchNotifySocket(_ descriptor: Int32) throws(SystemError) {
         let services = configuration.spec.services
@@ -25,7 +25,7 @@ extension Supervisor {
         link?.receivePending()
         let now = MonotonicClock.now()
         let users = intake.users
-        var patience = StartReportPatience(left: Self.startReportPatience)
+        var patience = StartReportPatience.ofOneTurn
         let outcome = intake.drain(now: now) { pid, uid in
             switch sender(pid, uid, users, now, &patience) {
             case .main: .main
@@ -74,7 +74,7 @@ extension Supervisor {
         link?.flush()
     }
 
-    private func sender(
+    func sender(
         _ pid: Int32,
         _ uid: UInt32,
         _ users: WorkerUsers,
@@ -103,8 +103,10 @@ extension Supervisor {
 }
 
 /// What one turn may still wait: many who are waited for do not add up.
-private struct StartReportPatience {
-    var left: Duration
+struct StartReportPatience {
+    static var ofOneTurn: StartReportPatience { StartReportPatience(left: Supervisor.startReportPatience) }
+
+    private var left: Duration
 
     /// Takes reports until the one that is waited for has come, or patience is at its end.
     mutating func wait(for link: ShimLink, until done: () -> Bool) {

@@ -84,11 +84,15 @@ extension Supervisor {
         let number = signals.rawValue
         do {
             try openNotifySocket()
+            try openBreakerSocket()
             try reactor.watch(number) { [unowned self] _ in signalsArrived(number) }
         } catch {
             throw SupervisorError("\(error)")
         }
-        reactor.endOfTurn = { [unowned self] in publish() }
+        reactor.endOfTurn = { [unowned self] in
+            calls.turnEnded()
+            publish()
+        }
         reactor.patience = HealthLimits.disturbance
         reactor.heldUp = { [unowned self] in receive(.disturbed(.loopStalled($0))) }
         if let listing = pendingListing { begin(listing) }
@@ -119,6 +123,7 @@ extension Supervisor {
         if ending == .stopped {
             record(subject: nil, kind: "stopped", "the fleet is stopped")
             FileSystem.remove(configuration.notifySocketPath)
+            FileSystem.remove(configuration.breakerSocketPath)
             FileSystem.remove(configuration.spec.control.socket)
             removePassedSocketFiles()
         }

@@ -159,6 +159,8 @@ extension Supervisor {
         let failures = machine.spawnFailures
         let logs = output.collector.counters
         let dropped = notify?.dropped ?? [:]
+        let refused = calls.refused
+        let faults = calls.faults
         let probes = probeFigures()
         let suppressions = suppressionFigures()
         let freezes = machine.freezes
@@ -170,6 +172,8 @@ extension Supervisor {
             counters.staleCallbacks = stale
             counters.spawnFailures = failures
             for (reason, count) in dropped { counters.notifyDropped[reason.rawValue] = count }
+            for (reason, count) in refused { counters.breakerConnectionsRefused[reason.rawValue] = count }
+            counters.breakerRequestsMalformed = faults
             for (service, count) in logs {
                 counters.logBytes[service] = count.bytes
                 counters.logBytesDropped[service] = count.droppedBytes

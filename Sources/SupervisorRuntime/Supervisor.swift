@@ -61,6 +61,10 @@ public final class Supervisor {
     /// Listening sockets in use, by the name under which the shim holds them.
     var listeners: [HeldName: SharedDescriptor] = [:]
     var notifySocket: SharedDescriptor?
+    var breakerSocket: SharedDescriptor?
+    lazy var calls = CallSocket(reactor: reactor, hands: callHands())
+    /// Publishes what workers' calls have counted.
+    var callsTimer: UInt64?
     /// Why socket files that were removed could not be made anew, as was last said.
     var socketProblems: [String] = []
     /// Runs that ended in this turn: what they still have in their pipes is collected once the acts are on their way.

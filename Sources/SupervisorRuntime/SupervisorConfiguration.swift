@@ -29,4 +29,5 @@ public struct SupervisorConfiguration: Sendable {
     }
 
     var notifySocketPath: String { spec.node.runtimeDirectory + "/notify" }
+    var breakerSocketPath: String { spec.node.runtimeDirectory + "/breaker" }
 }

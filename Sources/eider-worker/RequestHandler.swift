@@ -69,6 +69,11 @@ final class RequestHandler: ChannelInboundHandler {
         case "/status":
             worker.setStatus(target["text"] ?? "")
             answer(.ok, "said")
+        case "/dependency":
+            answer(.ok, worker.callsText)
+        case "/breaker":
+            let socket = worker.options.breakerSocket ?? ""
+            answer(.ok, DependencyCaller.say(target["say"] ?? "", to: socket))
         case "/crash":
             crash(target)
         case "/hang":

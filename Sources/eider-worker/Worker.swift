@@ -8,6 +8,8 @@ final class Worker {
     let options: WorkerOptions
     let loop: any EventLoop
     private let notifier: Notifier?
+    /// Calls a dependency; nil where there is no breaker socket.
+    private let caller: DependencyCaller?
     /// The socket of its own, and NIO's hold of it.
     private var listener: (socket: SharedDescriptor, channel: any Channel)?
     /// Of passed sockets.
@@ -29,12 +31,14 @@ final class Worker {
         self.options = options
         self.loop = loop
         notifier = Notifier(path: options.notifySocket, loop: loop)
+        caller = options.breakerSocket.map { DependencyCaller(options.dependency, socket: $0) }
     }
 
     func start(signals: Int32) {
         watch(signals: signals)
         Children.start(options)
         startMischief()
+        startCalls()
         if let heartbeat = options.heartbeat {
             let interval = TimeAmount(heartbeat)
             repeatTask(every: interval) { if $0.beats { $0.notifier?.send("WATCHDOG=1") } }
@@ -51,6 +55,17 @@ final class Worker {
         // A newline would begin another assignment of the protocol.
         let line = String(text.prefix(256).map { $0.isNewline ? " " : $0 })
         notifier?.send("STATUS=\(line)")
+    }
+
+    /// How its calls to a dependency went.
+    var callsText: String { caller?.text ?? "no breaker socket" }
+
+    private func startCalls() {
+        do throws(SystemError) {
+            try caller?.start()
+        } catch {
+            System.complain("cannot call a dependency: \(error)")
+        }
     }
 
     /// Changes what the health checks answer, and whether heartbeats are sent: `no` ends them.

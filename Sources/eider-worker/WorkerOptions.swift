@@ -49,10 +49,23 @@ struct WorkerOptions {
     var storms = 0
     var childrenLeaveSession = false
     var childrenAreDaemons = false
+    var dependency = Dependency()
+
+    /// What is called through the breaker socket.
+    struct Dependency {
+        /// Empty: none.
+        var name = ""
+        var outcomeFile: String?
+        /// Calls each second.
+        var rate = 10
+        /// Connections that ask without end.
+        var floods = 0
+    }
 
     /// `auth/0`, or the program's name when nobody supervises it.
     var name = "eider-worker/0"
     var notifySocket: String?
+    var breakerSocket: String?
     /// How often to say that the loop turns; nil when nobody wants to hear it.
     var heartbeat: Duration?
 
@@ -75,9 +88,14 @@ struct WorkerOptions {
           --fork-daemon          the children are daemons: of another parent, in sessions of their own
           --fork-storm N         N chains of short-lived processes, each starting its successor
           --ignore-sigterm       ignore SIGTERM, in children too
+          --dependency NAME      ask the breaker socket for NAME before each of its calls, and report them
+          --dependency-rate N    calls each second (10)
+          --dependency-outcome-file FILE  how calls end: ok, failed, slow or ignored; ok without it
+          --dependency-flood N   N connections to the breaker socket that ask without end
           --linger D             keep idle connections this long after SIGTERM (1s)
         Durations: 250ms 5s 2m 1h. Sizes: 4096 64KiB 1MiB.
         Requests: GET / /ready /live /slow?ms=N /crash[?code=N|?signal=S] /hang /status?text=TEXT
+          /dependency tells how calls went; /breaker?say=PACKET sends a packet to the breaker socket
           /set?ready=CODE&live=CODE&beats=no changes what /ready and /live answer, and ends heartbeats
         """
 
@@ -103,6 +121,7 @@ struct WorkerOptions {
             name = "\(service)/\(environment("EIDER_INDEX") ?? "0")"
         }
         notifySocket = environment("NOTIFY_SOCKET")
+        breakerSocket = environment("EIDER_BREAKER_SOCKET")
         let pid = String(System.pid)
         if environment("LISTEN_PID") == pid, let count = environment("LISTEN_FDS").flatMap({ Int($0) }) {
             passedSockets = min(max(0, count), 1_000)
@@ -148,6 +167,10 @@ struct WorkerOptions {
         case "--log-flood": logLinesPerSecond = try Self.number(value(), name, 0...10_000_000)
         case "--fork": children = try Self.number(value(), name, 0...1_000)
         case "--fork-storm": storms = try Self.number(value(), name, 0...64)
+        case "--dependency": dependency.name = try value()
+        case "--dependency-rate": dependency.rate = try Self.number(value(), name, 1...1_000)
+        case "--dependency-outcome-file": dependency.outcomeFile = try value()
+        case "--dependency-flood": dependency.floods = try Self.number(value(), name, 0...1_000)
         case "--as-storm": role = .storm(generation: try Self.number(value(), name, 0...1_000_000))
         default: throw UsageError("cannot use \(name): unknown switch")
         }

@@ -45,6 +45,13 @@ import Testing
         #expect(request.sockets.isEmpty && Self.variables(request).isEmpty)
     }
 
+    @Test func aWorkerIsToldTheBreakerSocketAndAnExecProbeIsNot() throws {
+        let worker = try builder.request(service(), index: 0, generation: 1)
+        #expect(worker.environment.contains { $0.hasPrefix("EIDER_BREAKER_SOCKET=/") && $0.hasSuffix("/breaker") })
+        let probe = try builder.probe(service(), index: 0, InstanceID(service: "auth", index: 0), 1, output: "probe/a")
+        #expect(!probe.environment.contains { $0.hasPrefix("EIDER_BREAKER_SOCKET=") })
+    }
+
     @Test func aServiceWithoutSocketsHasNoneOfTheirVariables() throws {
         let request = try builder.request(ServiceSpec(name: "auth", command: ["/a"]), index: 0, generation: 1)
         #expect(request.sockets.isEmpty && Self.variables(request).isEmpty)

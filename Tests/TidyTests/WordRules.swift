@@ -11,7 +11,7 @@ enum WordRules {
     static let vouchedFiles: Set<String> = []
 
     /// Targets with a terminal before them.
-    static let executables = ["eiderd", "eiderctl", "eider-worker", "eider-shim", "eider-sim"]
+    static let executables = ["eiderd", "eiderctl", "eider-worker", "eider-shim", "eider-sim", "eider-bench"]
 
     static let all: [Forbidden] = [
         Forbidden(word: "try!", instead: "handle the error") { _ in true },

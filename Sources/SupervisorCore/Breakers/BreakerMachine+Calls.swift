@@ -76,8 +76,10 @@ extension BreakerMachine {
             return .denied(retryAfterMilliseconds: 5_000, reason: "forced-open")
         }
         seats[index].wantedAt = now
-        moved = true
+        // Most denials change nothing, and nothing is to be settled for them.
+        let before = seats[index].claim
         fitClaim(index, now)
+        if before != seats[index].claim { moved = true }
         // What needs no answer of the store is had at once.
         if case .due(let at) = seats[index].claim, now >= at { claim(index, now) }
         if case .held(var hold) = seats[index].claim, hold.call == 0 {
@@ -86,6 +88,7 @@ extension BreakerMachine {
             hold.caller = worker
             seats[index].claim = .held(hold)
             seats[index].counts.allowed &+= 1
+            moved = true
             return .probe(token: calls)
         }
         let retry: Int64

@@ -7,10 +7,12 @@ enum CrashKind: Sendable, Equatable {
 }
 
 /// What the gate says to a start.
-enum GateAnswer: Sendable, Equatable {
+public enum GateAnswer: Sendable, Equatable {
+    /// It may start.
     case pass
     /// It may start as the one probe.
     case probe
+    /// It is held.
     case deny
 }
 

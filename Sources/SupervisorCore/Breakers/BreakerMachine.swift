@@ -52,7 +52,8 @@ public struct BreakerMachine: Sendable, Equatable {
     var configured: [String: DependencySpec] = [:]
     var pending: [UInt64: Pending] = [:]
     var requests: UInt64 = 0
-    var calls: UInt64 = 0
+    /// Tokens of calls that are probes: far from every generation, with which a report could take them for another.
+    var calls: UInt64 = 1 << 32
     var generator: SeededGenerator
 
     // What a turn leaves behind, until the fleet takes it.

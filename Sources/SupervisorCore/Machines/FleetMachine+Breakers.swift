@@ -49,7 +49,7 @@ extension FleetMachine {
         guard let service = instances[slot].service else { return }
         let seat = services[service].seat
         let breaker = breakers.seats[seat].name
-        switch breakers.gate(seat, at: turn.now.milliseconds) {
+        switch gate(ofService: service, at: turn.now) {
         case .pass: update(slot: slot, &turn) { $0.begin(breaker: breaker, &$1) }
         case .probe:
             update(slot: slot, &turn) { $0.begin(breaker: breaker, &$1) }
@@ -58,6 +58,13 @@ extension FleetMachine {
             update(slot: slot, &turn) { $0.hold(&$1) }
             turn.note(instances[slot].id, "held", "\(instances[slot].id) is not started: \(heldText(slot))")
         }
+    }
+
+    /// Whether one more instance of a service may be started now: what is asked right before every start. Counts.
+    ///
+    /// - Parameter service: its place in the configuration, below `serviceCount`.
+    public mutating func gate(ofService service: Int, at now: MonotonicInstant) -> GateAnswer {
+        breakers.gate(services[service].seat, at: now.milliseconds)
     }
 
     /// What the breaker of an instance's service says, for operators.
@@ -317,6 +324,9 @@ extension FleetMachine {
 
     /// Whether what workers asked or reported has moved a breaker: `Event.callsSettled` is due.
     public var hasCallsToSettle: Bool { breakers.moved || !breakers.outbox.isEmpty || !breakers.notes.isEmpty }
+
+    /// What calls have counted is to be seen: `takeChangedBreakers` has something again.
+    public mutating func showCalls() { breakersMoved = true }
 
     // MARK: Status
 
