@@ -76,12 +76,7 @@ extension BreakerMachine {
             return .denied(retryAfterMilliseconds: 5_000, reason: "forced-open")
         }
         seats[index].wantedAt = now
-        // Most denials change nothing, and nothing is to be settled for them.
-        let before = seats[index].claim
-        fitClaim(index, now)
-        if before != seats[index].claim { moved = true }
-        // What needs no answer of the store is had at once.
-        if case .due(let at) = seats[index].claim, now >= at { claim(index, now) }
+        fitClaimOfCalls(index, now)
         if case .held(var hold) = seats[index].claim, hold.call == 0 {
             calls &+= 1
             hold.call = calls
@@ -101,6 +96,20 @@ extension BreakerMachine {
             (retry, reason) = (BreakerLimits.retryAfter, "half-open")
         }
         return .denied(retryAfterMilliseconds: retry, reason: reason)
+    }
+
+    /// Most denials change nothing: then nothing is worked out anew, and nothing is to be settled.
+    private mutating func fitClaimOfCalls(_ index: Int, _ now: Int64) {
+        switch seats[index].claim {
+        case .due(let at) where now < at: return
+        case .asked, .held, .reporting: return
+        case .none, .due: break
+        }
+        let before = seats[index].claim
+        fitClaim(index, now)
+        // What needs no answer of the store is had at once.
+        if case .due(let at) = seats[index].claim, now >= at { claim(index, now) }
+        if before != seats[index].claim { moved = true }
     }
 
     // MARK: Reports
@@ -128,8 +137,7 @@ extension BreakerMachine {
         microseconds: Int64,
         at now: Int64
     ) {
-        let limit = seats[index].dependency?.slowCallDurationThreshold.inMilliseconds ?? 2_000
-        let isSlow = outcome == .slow || (outcome != .ignored && microseconds / 1_000 >= limit)
+        let isSlow = outcome == .slow || (outcome != .ignored && microseconds / 1_000 >= seats[index].slowCallLimit)
         if let hold = seats[index].claim.hold, hold.call == pass, hold.caller == worker, hold.call != 0 {
             return probeReported(index, outcome, isSlow: isSlow, now)
         }
@@ -151,7 +159,8 @@ extension BreakerMachine {
 
     /// Only a failure or a slow call can raise a rate.
     private mutating func judge(_ index: Int, _ now: Int64) {
-        guard let dependency = seats[index].dependency, let window = seats[index].calls else { return }
+        guard let window = seats[index].calls else { return }
+        let dependency = dependency(index)
         let minimum = dependency.minimumNumberOfCalls
         guard let failures = window.failureRate(minimum: minimum), let slow = window.slowCallRate(minimum: minimum)
         else { return }

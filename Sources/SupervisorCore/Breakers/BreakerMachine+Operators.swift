@@ -106,7 +106,8 @@ extension BreakerMachine {
         crashes.expire(now, window: seat.crashWindow)
         status.crashes = crashes.count
         status.counts = seat.counts
-        guard var window = seat.calls, let dependency = seat.dependency else { return }
+        guard var window = seat.calls else { return }
+        let dependency = configured[seat.name] ?? DependencySpec(name: seat.name)
         window.advance(to: now)
         status.bufferedCalls = Int(window.total.calls)
         status.failureRate = window.failureRate(minimum: dependency.minimumNumberOfCalls)

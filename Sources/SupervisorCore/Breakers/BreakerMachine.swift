@@ -109,6 +109,8 @@ public struct BreakerMachine: Sendable, Equatable {
 
     mutating func addSeat(_ seat: BreakerSeat) -> Int {
         seatOf[seat.name] = seats.count
+        // They are few, and large: an array that doubles would waste as much as it holds.
+        if seats.count == seats.capacity { seats.reserveCapacity(seats.count + 32) }
         seats.append(seat)
         // What the fleet knows of it was not listened to so far.
         known = 0
@@ -130,11 +132,15 @@ public struct BreakerMachine: Sendable, Equatable {
         }
     }
 
+    /// What is configured for a dependency, or would be.
+    func dependency(_ index: Int) -> DependencySpec {
+        configured[seats[index].name] ?? DependencySpec(name: seats[index].name)
+    }
+
     func set(_ dependency: DependencySpec, on seat: inout BreakerSeat) {
-        if seat.dependency?.slidingWindowSize != dependency.slidingWindowSize || seat.calls == nil {
-            seat.calls = CallWindow(window: dependency.slidingWindowSize.inMilliseconds)
-        }
-        seat.dependency = dependency
+        let window = CallWindow(window: dependency.slidingWindowSize.inMilliseconds)
+        if seat.calls?.tick != window.tick { seat.calls = window }
+        seat.slowCallLimit = dependency.slowCallDurationThreshold.inMilliseconds
         seat.policy = LedgerPolicy(dependency)
     }
 

@@ -73,8 +73,9 @@ struct BreakerSeat: Sendable, Equatable {
     var crashWindow: Int64 = 60_000
     var crashes = CrashWindow()
     /// Of a dependency.
-    var dependency: DependencySpec?
     var calls: CallWindow?
+    /// A call that takes as long is slow: milliseconds.
+    var slowCallLimit: Int64 = 2_000
     /// Grows with every change of what lets calls through: a report of another one counts no more.
     var generation: UInt64 = 1
     /// When somebody last asked and was denied, or waits for it.
