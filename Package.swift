@@ -122,7 +122,7 @@ let package = Package(
         .target(name: "CAllocations"),
         .executableTarget(
             name: "eider-bench",
-            dependencies: ["SupervisorCore", "LinuxPlatform", "CAllocations"],
+            dependencies: ["SupervisorCore", "LinuxPlatform", "BreakerStore", "CAllocations", nioCore, nioPosix],
             swiftSettings: strict
         ),
 

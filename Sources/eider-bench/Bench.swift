@@ -6,7 +6,7 @@ enum Bench {
     private static let usage = """
         usage: eider-bench breaker [--json]
           breaker   the gate before each start, workers' calls in the core and over the socket of a real eiderd
-                    (which lies beside this program), and the memory of a breaker
+                    (which lies beside this program), the memory of a breaker, and what Redis has to do with it
           --json    one JSON document instead of the table
         Build it with -c release; nothing else should run meanwhile.
         """

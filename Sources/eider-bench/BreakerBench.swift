@@ -14,8 +14,7 @@ enum BreakerBench {
         calls(&table)
         memory(&table)
         roundTrips(&table)
-        // Figures of the shared store: propagation from trip to every host, commands each second. Added by
-        // `eider-bench redis`, beside this function.
+        RedisBench.run(&table)
         return table
     }
 

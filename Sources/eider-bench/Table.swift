@@ -41,7 +41,8 @@ struct Table {
 
     var json: String {
         let entries = rows.map { row in
-            "{\"name\":\"\(row.name)\",\"unit\":\"\(row.unit)\",\"value\":\(row.value.map { Self.rounded($0) } ?? "null"),"
+            "{\"name\":\"\(row.name)\",\"unit\":\"\(row.unit)\","
+                + "\"value\":\(row.value.map { Self.rounded($0) } ?? "null"),"
                 + "\"target\":\(row.target.map { Self.rounded($0) } ?? "null")}"
         }
         return "{\"figures\":[\(entries.joined(separator: ","))]}"

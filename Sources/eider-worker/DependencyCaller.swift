@@ -55,7 +55,7 @@ final class DependencyCaller: Sendable {
             let words = (answer ?? "").split(separator: "\n").first?.split(separator: " ").map { String($0) } ?? []
             counts.withLock { note(words, connection.connects, &$0) }
             if words.count == 2, words[0] == "ok" || words[0] == "probe" {
-                try? connection.tell("REPORT \(options.name) \(words[1]) \(outcome()) 1000")
+                _ = try? connection.tell("REPORT \(options.name) \(words[1]) \(outcome()) 1000")
             }
             OwnProcess.pause(milliseconds: Int32(max(1, 1_000 / options.rate)))
         }

@@ -155,7 +155,8 @@ extension EndToEnd {
             let watch = Stopwatch()
             #expect(try fleet.control("restart", "b").exitCode == 0)
             report(
-                "beside 32 flooding connections: status \(rounded(slowest)) s at most, a restart \(rounded(watch.seconds)) s"
+                "beside 32 flooding connections: status \(rounded(slowest)) s at most, "
+                    + "a restart \(rounded(watch.seconds)) s"
             )
             #expect(slowest < 2 && watch.seconds < 5)
             fleet.stopAndCheck()

@@ -41,7 +41,8 @@ enum ImportRules {
         "Simulation": ["SupervisorCore"],
         "eider-sim": ["Simulation", "SupervisorCore", "Glibc", "Synchronization"],
         "eider-bench": [
-            "SupervisorCore", "LinuxPlatform", "BreakerStore", "CAllocations", "Glibc", "Synchronization",
+            "SupervisorCore", "LinuxPlatform", "BreakerStore", "CAllocations", "NIOCore", "NIOPosix", "Glibc",
+            "Synchronization",
         ],
         "eider-worker": ["LinuxPlatform", "NIOCore", "NIOPosix", "NIOHTTP1", "Glibc", "Synchronization"],
     ]

@@ -10,6 +10,7 @@ public struct CallReply: Sendable {
 
     public var isEmpty: Bool { bytes.isEmpty }
 
+    /// Begins the next answer.
     public mutating func clear() {
         bytes.removeAll(keepingCapacity: true)
     }
