@@ -74,6 +74,15 @@ let package = Package(
             swiftSettings: strict
         ),
 
+        // Breakers shared in Redis. hiredis' pkg-config asks for a flag that SwiftPM refuses, and gives no other.
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(
+            name: "BreakerStore",
+            dependencies: ["SupervisorCore", "CHiredis", "COpenSSL", nioCore, nioPosix],
+            swiftSettings: strict
+        ),
+
         // The edges.
         .target(name: "ControlProtocol", dependencies: ["SupervisorCore", "StatusBoard"], swiftSettings: strict),
         .target(name: "Metrics", dependencies: ["SupervisorCore", "StatusBoard"], swiftSettings: strict),
@@ -94,7 +103,7 @@ let package = Package(
             name: "eiderd",
             dependencies: [
                 "SupervisorCore", "FleetConfig", "SupervisorRuntime", "StatusBoard", "HealthServer", "ControlServer",
-                "SystemdBridge", "LinuxPlatform", nioCore, nioPosix,
+                "SystemdBridge", "LinuxPlatform", "BreakerStore", nioCore, nioPosix,
             ],
             swiftSettings: strict
         ),
@@ -183,6 +192,11 @@ let package = Package(
             dependencies: [
                 "Prober", "SupervisorCore", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioEmbedded,
             ],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "BreakerStoreTests",
+            dependencies: ["BreakerStore", "SupervisorCore", "LinuxPlatform", nioCore, nioPosix],
             swiftSettings: strict
         ),
         .testTarget(name: "EiderctlTests", dependencies: ["eiderctl", argumentParser], swiftSettings: strict),

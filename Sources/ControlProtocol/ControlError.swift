@@ -12,7 +12,6 @@ public struct ControlError: Error, Sendable, Equatable {
         /// The configuration has errors; each is a line of the message.
         case invalidConfiguration = "invalid-configuration"
         case failed
-        case notImplemented = "not-implemented"
         case busy
 
         /// The HTTP status that goes with it.
@@ -26,7 +25,6 @@ public struct ControlError: Error, Sendable, Equatable {
             case .tooLarge: 413
             case .invalidConfiguration: 422
             case .failed: 500
-            case .notImplemented: 501
             case .busy: 503
             }
         }

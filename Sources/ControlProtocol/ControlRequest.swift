@@ -11,7 +11,8 @@ public enum ControlRequest: Sendable, Equatable {
     case logs(Stream)
     case events(Stream)
     case version
-    case breakers
+    /// All of them, or one: by its name, or a service's for its present release.
+    case breakers(String?)
     case upgrade
     /// How far the drain of the target (nil: the node) is.
     case drainStatus(Target?)
@@ -19,8 +20,6 @@ public enum ControlRequest: Sendable, Equatable {
     case planDrain(DrainRequest)
     /// Read the configuration again; with `dryRun` only say what that would do.
     case reload(dryRun: Bool, wait: Bool)
-    /// Known, but not in this version; the text says what.
-    case notImplemented(String)
 
     /// Which lines, and whether to go on.
     public struct Stream: Sendable, Equatable {
@@ -44,7 +43,7 @@ public enum ControlRequest: Sendable, Equatable {
         switch self {
         // What a configuration says wrongly is not for everybody, not even in a dry run.
         case .command, .upgrade, .reload: true
-        case .drainStatus, .planDrain, .status, .why, .logs, .events, .version, .breakers, .notImplemented: false
+        case .drainStatus, .planDrain, .status, .why, .logs, .events, .version, .breakers: false
         }
     }
 
@@ -55,7 +54,7 @@ public enum ControlRequest: Sendable, Equatable {
         case .command(let command, _): command.targets
         case .logs(let stream), .events(let stream): stream.target.map { [$0] } ?? []
         case .planDrain(let request): request.target.map { [$0] } ?? []
-        case .version, .breakers, .upgrade, .reload, .notImplemented: []
+        case .version, .breakers, .upgrade, .reload: []
         }
     }
 
@@ -73,7 +72,6 @@ public enum ControlRequest: Sendable, Equatable {
         case .version: "show the version"
         case .breakers: "show breakers"
         case .upgrade: "upgrade the daemon"
-        case .notImplemented(let what): what
         }
     }
 }

@@ -2,16 +2,6 @@ import SupervisorCore
 
 /// Turns method, path and query into a request. Pure; the only place that knows the paths.
 public enum RequestRouter {
-    /// Paths of later versions: known, so that they are answered 501 and not 404. `*` stands for one part.
-    ///
-    /// The verbs after the pattern stand after "cannot" in the answer.
-    static let notInThisVersion: [(pattern: [String], methods: [String], what: String)] = [
-        (["breakers", "*", "force-open"], ["POST"], "force a breaker open"),
-        (["breakers", "*", "force-closed"], ["POST"], "force a breaker closed"),
-        (["breakers", "*", "auto"], ["POST"], "hand a breaker back"),
-        (["breakers", "*", "reset"], ["POST"], "reset a breaker"),
-    ]
-
     /// - Parameter uri: path and query, as in the request line.
     /// - Throws: `ControlError`: `badRequest`, `notFound`, `methodNotAllowed`, `tooLarge`.
     public static func route(method: String, uri: String) throws(ControlError) -> ControlRequest {
@@ -26,7 +16,6 @@ public enum RequestRouter {
         path.removeFirst()
         // HEAD is answered as GET is, without the body.
         let method = method == "HEAD" ? "GET" : method
-        if let known = try later(method: method, path: path) { return known }
         let request = try Route(method: method, path: path, query: query).request()
         guard let request else { throw unknownPath(String(parts[0])) }
         return request
@@ -39,16 +28,6 @@ public enum RequestRouter {
                 + "/v1/start, /v1/stop, /v1/restart, /v1/drain, /v1/undrain, "
                 + "/v1/reload, /v1/logs, /v1/events, /v1/breakers, /v1/version and /v1/upgrade"
         )
-    }
-
-    private static func later(method: String, path: [String]) throws(ControlError) -> ControlRequest? {
-        let fitting = notInThisVersion.filter { entry in
-            entry.pattern.count == path.count
-                && zip(entry.pattern, path).allSatisfy { pattern, part in pattern == "*" || pattern == part }
-        }
-        if fitting.isEmpty { return nil }
-        if let entry = fitting.first(where: { $0.methods.contains(method) }) { return .notImplemented(entry.what) }
-        throw methodNotAllowed(method, allow: fitting.flatMap(\.methods))
     }
 
     static func methodNotAllowed(_ method: String, allow: [String]) -> ControlError {
@@ -78,9 +57,7 @@ struct Route {
         case "version" where rest.isEmpty:
             try get()
             return .version
-        case "breakers" where rest.isEmpty:
-            try get()
-            return .breakers
+        case "breakers": return try breakers(rest)
         case "upgrade" where rest.isEmpty:
             try only("POST")
             try query.allow(only: [])
@@ -97,6 +74,19 @@ struct Route {
     }
 
     // MARK: Paths
+
+    /// `breakers[/NAME[/VERB]]`
+    private func breakers(_ rest: [String]) throws(ControlError) -> ControlRequest? {
+        if rest.count > 2 { return nil }
+        guard rest.count == 2 else {
+            try get()
+            return .breakers(rest.first)
+        }
+        guard let action = BreakerAction(rawValue: rest[1]) else { return nil }
+        try only("POST")
+        try query.allow(only: ["reason", "wait", "no_wait"])
+        return .command(.breaker(rest[0], action, reason: try reason()), wait: try wait())
+    }
 
     /// `services[/NAME[/INDEX]][/VERB]`
     private func service(_ rest: [String]) throws(ControlError) -> ControlRequest? {

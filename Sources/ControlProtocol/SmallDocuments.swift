@@ -19,6 +19,7 @@ public enum SmallDocuments {
         writer.object { writer in
             writer.member("result", waited ? "done" : "accepted")
             writer.member("action", command.verb)
+            if case .breaker(let name, _, _) = command { writer.member("breaker", name) }
             if case .scale(_, let replicas, _) = command { writer.member("replicas", replicas) }
             if case .signal(_, let signal) = command { writer.member("signal", signal.description) }
             writer.member(
@@ -57,45 +58,5 @@ public enum SmallDocuments {
             writer.member("action", "upgrade")
         }
         return writer.bytes
-    }
-
-    /// The JSON of `breaker list --json` (INTERFACE.md §1): the services' breakers, which live in this daemon.
-    ///
-    /// - Parameter since: nanoseconds since 1970; since when they are in the state they are in.
-    public static func breakers(_ spec: FleetSpec, _ fleet: FleetStatus, since: Int64) -> [UInt8] {
-        var writer = JSONWriter()
-        writer.object { writer in
-            writer.member("store", "local")
-            writer.member(
-                "breakers",
-                array: { list in
-                    for service in spec.services {
-                        list.object { write(service, fleet, since: since, &$0) }
-                    }
-                }
-            )
-        }
-        return writer.bytes
-    }
-
-    private static func write(
-        _ service: ServiceSpec,
-        _ fleet: FleetStatus,
-        since: Int64,
-        _ writer: inout JSONWriter
-    ) {
-        let current = fleet.services.first { $0.name == service.name }?.breaker
-        writer.member("name", BreakerName.service(service))
-        writer.member("kind", "service")
-        writer.member("state", state(service.breaker.mode, current?.rawValue ?? "closed"))
-        writer.member("since", Timestamp.rfc3339(since))
-    }
-
-    private static func state(_ mode: ServiceSpec.Breaker.Mode, _ current: String) -> String {
-        switch mode {
-        case .auto: current
-        case .disabled: "disabled"
-        case .metricsOnly: "metrics-only"
-        }
     }
 }

@@ -57,6 +57,7 @@ public struct StatusDocument: Sendable {
                 }
             )
         }
+        writer.member("warning", ifPresent: node.warning)
         writer.member("hold", ifPresent: node.hold)
         writer.member("hold_reason", ifPresent: node.holdReason)
         // A value that grows tells that the supervision loop has stalled and that the rest is old.

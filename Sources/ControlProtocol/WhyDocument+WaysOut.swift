@@ -20,7 +20,8 @@ extension WhyDocument {
             let start = "start it: eiderctl start \(instance.id) (its restart policy, \(policy), will not)"
             return [start] + (remedy.map { [$0] } ?? [])
         case .stopping: return waitsOfStop(instance) + drains
-        case .unhealthy, .degraded, .breakerOpen:
+        case .breakerOpen: return waysOutOfBreaker(instance.id.service)
+        case .unhealthy, .degraded:
             return waysOutOfFailure(instance)
         }
     }

@@ -107,6 +107,7 @@ public struct WhyDocument: Sendable {
         writer.member("desired", status.desired)
         writeDrain(of: .service(name), &writer)
         writeRoll(of: name, &writer)
+        writeBreaker(ofService: name, &writer)
         let words = PolicyWords(spec: serviceSpec(name))
         writePolicy(words, &writer)
         let troubled = status.instances.filter { !$0.ready || $0.state == .degraded }
@@ -175,6 +176,7 @@ public struct WhyDocument: Sendable {
         HealthDocument(instance: instance, snapshot: snapshot, now: now).write(&writer)
         writeDrain(of: .instance(instance.id), &writer)
         writeRoll(of: instance.id.service, &writer)
+        writeBreaker(ofService: instance.id.service, &writer)
         writeInFlight(instance, &writer)
         if let started = instance.startedAt, instance.pid != nil {
             writer.member("uptime_seconds", rounded: max(0, now.since(started).inSeconds))

@@ -9,8 +9,6 @@ struct Responder: Sendable {
     let port: any SupervisorPort
     let version: String
     let clock: @Sendable () -> MonotonicInstant
-    /// When the daemon began, nanoseconds since 1970: since then the local breakers are as they are.
-    let since: Int64
     let eventsPerTurn: Int
 
     init(
@@ -25,7 +23,6 @@ struct Responder: Sendable {
         self.version = version
         self.clock = clock
         self.eventsPerTurn = eventsPerTurn
-        since = board.snapshot.wallClock(clock())
     }
 
     enum Answer {
@@ -62,13 +59,13 @@ struct Responder: Sendable {
         case .logs(let stream): return .stream(.logs(LogFeed(port.logs, stream)), follow: stream.follow)
         case .events(let stream): return .stream(.events(events(stream)), follow: stream.follow)
         case .version: return .document(SmallDocuments.version(version))
-        case .breakers: return .document(SmallDocuments.breakers(port.spec, snapshot.fleet, since: since))
+        case .breakers(let name):
+            let document = BreakerDocument(snapshot, now: clock())
+            return .document(try name.map { name throws(ControlError) in try document.json(of: name) } ?? document.json)
         case .upgrade: return .upgrade
         case .drainStatus(let target): return .document(DrainDocument(snapshot, now: clock(), target: target).json)
         case .planDrain(let request): return .planDrain(request)
         case .reload(let dryRun, let wait): return .reload(dryRun: dryRun, wait: wait)
-        case .notImplemented(let what):
-            throw ControlError(.notImplemented, "cannot \(what): this version of Eider does not have it yet")
         }
     }
 
@@ -122,6 +119,9 @@ struct Responder: Sendable {
 
     /// How the end of a command is answered. A drain is answered with how it stands, also where it lost something.
     func answer(_ result: OperationResult, to command: Command, wait: Bool) -> Result<[UInt8], ControlError> {
+        if case .breaker(let name, _, _) = command, case .unknownTarget = result {
+            return .failure(BreakerDocument.unknown(name, board.snapshot.fleet.breakers))
+        }
         let request = ControlRequest.command(command, wait: wait)
         guard case .drain(let drain) = command else {
             return Self.answer(result, to: request, done: SmallDocuments.commanded(command, waited: wait))

@@ -51,7 +51,6 @@ public enum ConfigurationLoader {
             if checkingHost { errors = inOrder(errors + HostCheck.check(configuration, host: host), files.names) }
             return .failure(ConfigurationErrors(errors))
         }
-        NotYetActedOn.warn(raw, configuration.spec, &problems)
         configuration.warnings = problems.diagnostics(files: files.names, .warning)
         return .success(configuration)
     }

@@ -40,7 +40,7 @@ enum AgentRenderer {
         default: break
         }
         if verdict.status == .fail { return "down # \(reason(verdict))\n" }
-        guard verdict.state == .degraded, desired > 0 else { return "up ready 100%\n" }
+        guard verdict.state == .degraded || verdict.state == .breakerOpen, desired > 0 else { return "up ready 100%\n" }
         let percent = (Double(ready) / Double(desired) * 100).rounded(.down)
         return "up ready \(Int(min(100, max(1, percent))))%\n"
     }

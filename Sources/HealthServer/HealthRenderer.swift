@@ -81,6 +81,7 @@ struct HealthRenderer {
             writer.member("intent", fleet.node.intent.rawValue)
             writer.member("first_start_finished", fleet.node.firstStartFinished)
             writer.member("hold", ifPresent: fleet.node.hold)
+            breakers(fleet.breakers, &writer)
             writer.member(
                 "services",
                 array: { writer in
@@ -101,10 +102,16 @@ struct HealthRenderer {
         let tail = pack.add(rendered)
         let name = fleet.node.name
         let after: AfterReason = { writer, nameLimit in writer.member("node", name.singleLine(bytes: nameLimit)) }
-        let entry = json(.node(fleet.node), routing: true, tail: tail, after: after, &pack, &heads) {
-            writer,
-            verdict,
-            nameLimit in
+        let headVerdict = Verdict.node(fleet.node)
+        let entry = json(
+            .warned(fleet.node),
+            routing: true,
+            headVerdict: headVerdict,
+            tail: tail,
+            after: after,
+            &pack,
+            &heads
+        ) { writer, verdict, nameLimit in
             head(&writer, verdict)
             // The node's name stands where a service's would, so that one reader fits nodes, services and instances.
             writer.member("service", name.singleLine(bytes: nameLimit))
@@ -167,6 +174,25 @@ struct HealthRenderer {
     private func head(_ writer: inout JSONWriter, _ verdict: Verdict) {
         writer.member("status", verdict.status.rawValue)
         writer.member("state", verdict.state.rawValue)
+    }
+
+    /// Where breakers are shared, and those that are not closed.
+    private func breakers(_ all: BreakersStatus, _ writer: inout JSONWriter) {
+        writer.member("breaker_store", all.store.rawValue)
+        let moved = all.breakers.filter { $0.state != .closed }
+        if moved.isEmpty { return }
+        writer.member(
+            "breakers",
+            array: { list in
+                for breaker in moved.prefix(limits.verboseEntries) {
+                    list.object { writer in
+                        writer.member("name", breaker.name)
+                        writer.member("state", breaker.state.rawValue)
+                        writer.member("reason", ifPresent: breaker.reason)
+                    }
+                }
+            }
+        )
     }
 
     private func omitted(_ count: Int, _ writer: inout JSONWriter) {
@@ -263,10 +289,12 @@ struct HealthRenderer {
 
     /// - Parameters:
     ///   - routing: the path answers whether to route, and so carries the fields for Envoy.
+    ///   - headVerdict: what these fields go by; nil for `verdict`.
     ///   - tail: what a verbose answer has besides.
     private func json(
         _ verdict: Verdict,
         routing: Bool,
+        headVerdict: Verdict? = nil,
         tail: AnswerPack.Piece,
         after: AfterReason = { _, _ in },
         _ pack: inout PackBuilder,
@@ -298,7 +326,7 @@ struct HealthRenderer {
             }
             plain = (begin(short, nameLimit: nameLimit), end(short, nameLimit: nameLimit))
         }
-        let head = heads.head(Self.head(verdict, HeadFields.json, routing: routing))
+        let head = heads.head(Self.head(headVerdict ?? verdict, HeadFields.json, routing: routing))
         var entry = AnswerPack.Entry(head: head, common: pack.addCommon(plain.0), end: pack.add(plain.1), tail: tail)
         // The tail brings a brace of its own.
         if plain != whole { entry.wholeLead = pack.add(whole.0 + whole.1.dropLast()) }

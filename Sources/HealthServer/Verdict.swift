@@ -35,6 +35,17 @@ struct Verdict: Equatable {
         make(serves: node.ready, node.state, node.reason)
     }
 
+    /// The same, with what is shared and does not work. That takes no host out and makes none worth less than another:
+    /// it is told, and is no reason to route elsewhere.
+    static func warned(_ node: NodeStatus) -> Verdict {
+        var verdict = Verdict.node(node)
+        guard let warning = node.warning, verdict.status != .fail else { return verdict }
+        let reason = verdict.reason.map { "\($0); \(warning)" } ?? warning
+        verdict.status = .warn
+        verdict.reason = reason.singleLine(bytes: reasonBytes)
+        return verdict
+    }
+
     /// May the service be routed to?
     static func service(_ service: ServiceStatus) -> Verdict {
         var verdict = make(serves: service.routable, service.state, service.reason)

@@ -4,7 +4,7 @@ import SupervisorCore
 /// `/metrics`: a snapshot of the fleet and the daemon's own figures as Prometheus text 0.0.4.
 ///
 /// Pure. The number of series is bounded by the fleet: eight for each service's state, five and less for an instance;
-/// and, while something is drained, by `DrainMetrics`.
+/// by `BreakerMetrics` for breakers; and, while something is drained, by `DrainMetrics`.
 public enum MetricsText {
     /// The value of `Content-Type`.
     public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,6 +39,7 @@ public enum MetricsText {
         daemon(snapshot.counters, &writer)
         HealthMetrics.write(snapshot, &writer)
         DrainMetrics.write(snapshot, &writer)
+        BreakerMetrics.write(snapshot, &writer)
         healthServer(health, &writer)
         if let process { self.process(process, &writer) }
         return writer.bytes

@@ -1,3 +1,4 @@
+import BreakerStore
 import ControlServer
 import HealthServer
 import LinuxPlatform
@@ -14,6 +15,8 @@ struct Edges {
     private let group: MultiThreadedEventLoopGroup
     private let health: HealthServer
     private let control: ControlServers
+    /// nil where breakers are not shared.
+    private let store: RedisStore?
 
     /// The listening sockets. Had first: nothing of the fleet is started where one of them cannot be had.
     struct Listeners {
@@ -59,6 +62,7 @@ struct Edges {
         supervisor.accessChanged = { access.replace($0) }
         supervisor.askProbers = { health.lookAtProbers { handle.probersSeen($0) } }
         supervisor.askEdges = { health.selfCheck().whenSuccess { if $0 { handle.edgesAnswered() } } }
+        let store = openStore(supervisor, spec, loop)
         let served = [("health", health.boundAddresses), ("the HAProxy agent", health.agentAddresses)]
         for (what, addresses) in served {
             for address in addresses {
@@ -66,7 +70,18 @@ struct Edges {
                 supervisor.announceListening("\(what) is served on \(place)")
             }
         }
-        return Edges(group: group, health: health, control: control)
+        return Edges(group: group, health: health, control: control, store: store)
+    }
+
+    private static func openStore(_ supervisor: Supervisor, _ spec: FleetSpec, _ loop: any EventLoop) -> RedisStore? {
+        guard spec.breaker.store == .redis else { return nil }
+        let handle = supervisor.handle
+        let store = RedisStore(spec: spec.breaker, caller: supervisor.ledgerCaller, loop: loop) {
+            handle.storeSaid($0)
+        }
+        supervisor.askStore = { store.submit($0) }
+        store.start()
+        return store
     }
 
     /// Ends the edges, as the last act but a few of this process: what was being answered has a moment to be sent.
@@ -76,6 +91,7 @@ struct Edges {
     func stop() {
         control.stop()
         try? health.stop().wait()
+        try? store?.stop().wait()
         // Never released: what is released while it runs ends itself, by the same way.
         _ = Unmanaged.passRetained(group)
         _ = Unmanaged.passRetained(control)

@@ -265,24 +265,17 @@ struct DocumentTests {
             text(ControlError(.refused, "cannot \"x\"").json)
                 == #"{"error":{"code":"refused","message":"cannot \"x\""}}"#
         )
-        var spec = Self.spec
-        spec.services[0].release = "r7"
-        spec.services[0].breaker.mode = .metricsOnly
-        #expect(
-            text(SmallDocuments.breakers(spec, Self.snapshot([]).fleet, since: Self.wallClock))
-                == #"{"store":"local","breakers":[{"name":"service:auth@r7","kind":"service","#
-                + #""state":"metrics-only","since":"2026-11-21T08:13:44.120Z"}]}"#
-        )
         for code in ControlError.Code.allCases { #expect((400...503).contains(code.httpStatus)) }
     }
 
-    @Test func breakersAreNamedByRelease() {
+    @Test func releasesAreNamedByWhatIsRun() {
         func name(_ command: [String], release: String = "") -> String {
             var service = ServiceSpec(name: "auth", command: command)
             service.release = release
-            return BreakerName.service(service)
+            return "service:auth@" + ReleaseName.configured(service)
         }
         #expect(name(["/x"], release: "r7") == "service:auth@r7")
+        #expect(ReleaseName.digest(["/x"], content: 1) != ReleaseName.digest(["/x"]))
         // A name that changes with the daemon's version would forget what the breaker knows.
         #expect(name(["/usr/lib/game/auth", "--port", "{port}"]) == "service:auth@da5915fb1f7e")
         #expect(name([]) == "service:auth@9ce48422e8d7")

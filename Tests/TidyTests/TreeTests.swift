@@ -33,7 +33,7 @@ import Testing
         #expect(Tree.names(in: "Sources").filter { !known.contains($0) } == [])
     }
 
-    @Test(arguments: ["CSystemd"])
+    @Test(arguments: ["CSystemd", "CHiredis", "COpenSSL"])
     func knownInOneFileOnly(module: String) {
         expectNone(ImportRules.inOneFile(module, Tree.swift))
     }

@@ -126,7 +126,5 @@ enum DependencyKeys {
     }
 
     /// A dependency's name as the workers say it: one word.
-    static func isName(_ text: String) -> Bool {
-        (1...128).contains(text.utf8.count) && text.utf8.allSatisfy { $0 > 32 && $0 != 127 }
-    }
+    static func isName(_ text: String) -> Bool { DependencyName.isValid(text) }
 }

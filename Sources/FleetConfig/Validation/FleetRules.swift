@@ -82,6 +82,10 @@ enum FleetRules {
             let path = ["breaker", "redis", "addresses"]
             problems.add(path, text, at: top.location(of: path))
         }
+        if !breaker.redis.username.isEmpty, breaker.redis.passwordFile.isEmpty {
+            let path = ["breaker", "redis", "username"]
+            problems.add(path, "cannot be used without a password; set password_file", at: top.location(of: path))
+        }
         let files = [
             ("tls_ca_file", breaker.redis.tlsCAFile), ("tls_certificate_file", breaker.redis.tlsCertificateFile),
             ("tls_key_file", breaker.redis.tlsKeyFile),

@@ -311,11 +311,11 @@ public struct BreakerLedger: Sendable, Equatable {
 
     /// Cut to what a ledger keeps, without what would break a line.
     static func bounded(_ text: String) -> String {
-        var kept: [UInt8] = []
-        for byte in text.utf8.prefix(LedgerLimits.reasonBytes) { kept.append(byte < 32 || byte == 127 ? 32 : byte) }
-        // A character that was cut in two goes as a whole.
-        while let last = kept.last, kept.count == LedgerLimits.reasonBytes, last >= 128 { kept.removeLast() }
-        return String(decoding: kept, as: UTF8.self)
+        let bytes = Array(text.utf8)
+        var end = min(bytes.count, LedgerLimits.reasonBytes)
+        // A character that would be cut in two goes as a whole.
+        while end > 0, end < bytes.count, bytes[end] & 0xc0 == 0x80 { end -= 1 }
+        return String(decoding: bytes[..<end].map { $0 < 32 || $0 == 127 ? 32 : $0 }, as: UTF8.self)
     }
 }
 

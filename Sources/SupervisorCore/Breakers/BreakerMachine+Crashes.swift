@@ -98,6 +98,7 @@ extension BreakerMachine {
         hold.run = run
         seats[index].claim = .held(hold)
         moved = true
+        isWorthSaving = true
     }
 
     // MARK: Crashes

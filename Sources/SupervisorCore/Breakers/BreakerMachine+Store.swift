@@ -15,6 +15,11 @@ extension BreakerMachine {
         moved = true
     }
 
+    /// This host goes: the fleet need not wait for its silence.
+    mutating func leave(at now: Int64) {
+        if link == .up { _ = ask(.leave, for: .other, now) }
+    }
+
     mutating func take(_ news: StoreNews, at now: Int64) {
         guard isShared else { return }
         moved = true

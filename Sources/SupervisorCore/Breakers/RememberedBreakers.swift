@@ -77,6 +77,15 @@ extension RememberedBreakers.Kept {
     }
 }
 
+extension ProbeHold {
+    /// What was asked of the store meanwhile, nobody answers to a successor: it asks anew.
+    fileprivate var worthRemembering: ProbeHold {
+        var kept = self
+        (kept.renewAt, kept.renewal) = (0, nil)
+        return kept
+    }
+}
+
 extension BreakerMachine {
     /// What a successor needs.
     func remembered(releases: [RememberedBreakers.Release]) -> RememberedBreakers {
@@ -90,7 +99,7 @@ extension BreakerMachine {
                 RememberedBreakers.Seat(
                     name: seat.name,
                     crashes: seat.crashes.crashes,
-                    hold: seat.kind == .service ? seat.claim.hold : nil,
+                    hold: seat.kind == .service ? seat.claim.hold?.worthRemembering : nil,
                     isSharedTrip: seat.isSharedTrip,
                     rampUntil: seat.rampUntil,
                     alertUntil: seat.alertUntil

@@ -33,5 +33,6 @@ public struct Fingerprint: Sendable, Equatable {
 
     public init() {}
 
+    /// Takes in one more byte.
     public mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }
 }

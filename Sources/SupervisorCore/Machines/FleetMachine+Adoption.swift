@@ -24,6 +24,7 @@ extension FleetMachine {
             reconcile(slot, with: records[instances[slot].id], &turn)
             if instances[slot].service == nil { stopLeftover(slot, &turn) }
         }
+        reconcileProbes(turn.now)
         troubledCount = instances.count { $0.isInTrouble }
         firstAttemptsOpen = services.flatMap(\.slots).count { !instances[$0].memory.firstAttemptOver }
         dependenciesMoved = true

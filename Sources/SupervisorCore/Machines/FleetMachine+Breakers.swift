@@ -141,13 +141,29 @@ extension FleetMachine {
         breakers.readyChanged(seat, isReady: instances[slot].isReady, now.milliseconds)
     }
 
+    private func isRun(_ run: ProbeHold.Run, _ slot: Int) -> Bool {
+        instances[slot].generation == run.generation && instances[slot].state.hasProcess
+    }
+
+    /// Probes whose runs ended while no daemon was there to say so.
+    mutating func reconcileProbes(_ now: MonotonicInstant) {
+        for seat in breakers.seats.indices {
+            guard let run = breakers.seats[seat].claim.hold?.run else { continue }
+            if let slot = slotOf[run.instance], isRun(run, slot) {
+                followProbe(slot, now)
+                continue
+            }
+            breakers.conclude(seat, .inconclusive, "the daemon died over it", now.milliseconds)
+        }
+    }
+
     // MARK: What follows
 
     /// Carries out what the breakers have decided in this turn, before anything is started.
     mutating func settleBreakers(_ turn: inout Turn) {
         guard adopted else { return }
         for run in breakers.fenced {
-            guard let slot = slotOf[run.instance], instances[slot].generation == run.generation else { continue }
+            guard let slot = slotOf[run.instance], isRun(run, slot) else { continue }
             update(slot: slot, &turn) { $0.requestStop(cause: .operator, &$1) }
         }
         breakers.fenced = []
@@ -265,6 +281,9 @@ extension FleetMachine {
         return services.first { $0.name == service && !$0.isRemoved }?.seat
     }
 
+    /// As whom this host speaks to the shared store; its predecessor's, once that is taken over.
+    public var ledgerCaller: LedgerCaller { breakers.caller }
+
     // MARK: Workers' calls
 
     /// Whether a worker may call a dependency now. `worker` is any number that stands for its connection.
@@ -336,7 +355,10 @@ extension FleetMachine {
 
     /// What is shared and does not work: in one clause; nil where all is well.
     func sharedTrouble() -> String? {
-        if breakers.isIsland { return breakers.storeStatus().storeProblem ?? "Redis cannot be reached" }
+        if breakers.isIsland {
+            let problem = breakers.storeStatus().storeProblem.map { " (\($0))" } ?? ""
+            return "breakers act on this host alone: Redis is not there\(problem)"
+        }
         for index in breakers.seats.indices where breakers.seats[index].kind == .dependency {
             let state = breakers.publicState(index)
             if state == .open || state == .halfOpen || state == .forcedOpen {

@@ -139,12 +139,13 @@ extension FleetMachine {
             turn.act(.finishOperation(operation, .refused(refusal)))
             return
         }
-        if starts { turn.act(.identifyReleases(slots.map { instances[$0].id.service })) }
         // Whoever acts on it by hand takes it out of a rolling restart's hands.
         let names = slots.map { instances[$0].id.service }
         abandonRolls({ names.contains($0) }, "an operator acted on it", &turn)
         var goals: [(slot: Int, goal: Operation.Goal)] = []
         for slot in slots where instances[slot].service != nil { goals.append((slot, act(&self, slot, &turn))) }
+        // A program that was replaced is another release, with a breaker of its own.
+        if starts { turn.act(.identifyReleases(Set(names).sorted())) }
         operations.append(Operation(id: operation, Operation.Wait(goals: goals)))
     }
 

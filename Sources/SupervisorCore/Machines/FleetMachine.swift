@@ -443,6 +443,8 @@ public struct FleetMachine: Sendable, Equatable {
         if instances.contains(where: { $0.state.hasProcess }) { return }
         shutdownFinished = true
         markAllDirty()
+        breakers.leave(at: turn.now.milliseconds)
+        flushBreakers(&turn)
         turn.act(.finishShutdown)
     }
 }

@@ -67,6 +67,7 @@ extension RememberedInstance {
         if let flaps { writer.field(12) { flaps.write(to: &$0) } }
         if let lastTroubleAt { writer.field(13) { $0.write(lastTroubleAt) } }
         if isDrained { writer.field(14) { $0.write(true) } }
+        if state == .held { writer.field(15) { $0.write(true) } }
         return writer.bytes
     }
 
@@ -74,6 +75,7 @@ extension RememberedInstance {
     public init?(decoding bytes: [UInt8]) {
         self.init(state: .waiting, since: MonotonicInstant(nanoseconds: 0))
         var state: InstanceState?
+        var isHeld = false
         var reader = WireReader(bytes)
         let whole = reader.fields { tag, field in
             switch tag {
@@ -94,11 +96,12 @@ extension RememberedInstance {
             case 12: flaps = FlapDamper(from: &field)
             case 13: lastTroubleAt = field.readInstant()
             case 14: isDrained = field.readBool() ?? false
+            case 15: isHeld = field.readBool() ?? false
             default: break
             }
         }
         guard whole, let state, state.hasProcess == (run != nil) else { return nil }
-        self.state = state
+        self.state = isHeld && state == .queued ? .held : state
     }
 }
 
@@ -166,7 +169,7 @@ extension InstanceState {
             writer.write(UInt8(1))
             writer.write(reason.rawValue)
         case .waiting: writer.write(UInt8(2))
-        // Whoever takes over asks the breaker anew.
+        // To a version without breakers it is queued: the field that says more it does not read.
         case .queued, .held: writer.write(UInt8(3))
         case .starting(let deadline):
             writer.write(UInt8(4))

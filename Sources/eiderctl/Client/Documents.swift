@@ -20,6 +20,7 @@ struct StatusAnswer: Decodable {
         var since: String
         var firstStartFinished: Bool?
         var heartbeatAgeSeconds: Double?
+        var warning: String?
         var hold: String?
         var holdReason: String?
         var drain: DrainFacts?
@@ -136,6 +137,8 @@ struct WhyAnswer: Decodable {
         var holdReason: String?
         var drain: DrainFacts?
         var rolling: RollFacts?
+        var breaker: String?
+        var breakerText: String?
         var inFlightText: String?
         var probes: [ProbeAnswer]?
         var suppressed: [SuppressionAnswer]?
@@ -264,9 +267,25 @@ struct BreakersAnswer: Decodable {
         var state: String
         var since: String
         var reason: String?
+        var retryInSeconds: Double?
+        var openedBy: String?
+        var votes: Int?
+        var quorum: Int?
+        var probeHolder: String?
+        var scope: String?
+        var voters: [String]?
+        var suspects: [String]?
+        var openings: Int?
+        var crashes: Int?
+        var calls: Int?
+        var failureRate: Double?
+        var slowCallRate: Double?
+        var notPermitted: UInt64?
     }
 
     var store: String
+    var storeProblem: String?
+    var liveHosts: Int?
     var breakers: [Breaker]
 }
 

@@ -50,6 +50,7 @@ struct StatusRenderer {
                 "supervision has not moved for \(TimeText.brief(age)); what follows is that old"
             )
         }
+        if let warning = status.node.warning { text += paragraph("shared", warning) }
         if let hold = status.node.hold {
             text += paragraph("hold", "\(hold): \(status.node.holdReason ?? "health stands still")")
         }

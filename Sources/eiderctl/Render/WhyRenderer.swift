@@ -53,6 +53,7 @@ struct WhyRenderer {
             card.row("rolling", "\(roll.replaced) of \(roll.total) replaced\(by)")
             card.row("", roll.text)
         }
+        card.row("breaker", facts.breakerText.map { "\(facts.breaker ?? "") is \($0)" })
         card.row("in flight", facts.inFlightText)
         card.row("hold", facts.hold.map { "\($0): \(facts.holdReason ?? "")" })
         card.probes(facts.probes, at: why.at)

@@ -42,7 +42,7 @@ final class Fleet {
     func write(_ services: String) throws {
         let text = """
             [node]
-            name = "test-host"
+            name = "\(configured["name"] ?? "test-host")"
             state_directory = "\(state)"
             runtime_directory = "\(path)/run"
             [health]
@@ -54,6 +54,7 @@ final class Fleet {
             \(configured["drain"] ?? "notice_min = \"0s\"\nnotice_max = \"0s\"")
             [limits]
             \(configured["limits"] ?? "concurrent_starts = 64")
+            \(configured["breaker"].map { "[breaker]\n\($0)" } ?? "")
             [defaults]
             working_directory = "\(path)"
 

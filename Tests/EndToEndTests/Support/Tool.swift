@@ -14,6 +14,8 @@ struct Tool {
     static let prometheus = Tool("prometheus")
     static let promtool = Tool("promtool", package: "prometheus")
     static let blackbox = Tool("prometheus-blackbox-exporter")
+    static let redis = Tool("redis-server")
+    static let redisClient = Tool("redis-cli", package: "redis-tools")
     static let monit = Tool("monit")
 
     private let name: String

@@ -70,7 +70,10 @@ struct Coverage {
         case .shimConnected: if machine.adopted { hitAll(machine, .shimConnected) }
         case .shutdownRequested: hitAll(machine, .shutdown)
         // Their own tests, and the simulator's.
-        case .commanded, .probersSeen, .connectionsCounted, .reconfigured, .noticeSkipped: break
+        case .commanded, .probersSeen, .connectionsCounted, .reconfigured, .noticeSkipped, .storeSaid,
+            .releasesIdentified,
+            .callsSettled:
+            break
         case .shimSilenceChanged: break
         case .shutdownHastened: hitAll(machine, .hastened)
         }

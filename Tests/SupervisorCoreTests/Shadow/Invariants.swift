@@ -27,7 +27,7 @@ extension World {
             case .starting: starting += 1
             case .waiting: waiting += 1
             case .queued: queued += 1
-            case .stopped, .ready, .running, .stopping, .backoff, .completed, .failed: break
+            case .stopped, .held, .ready, .running, .stopping, .backoff, .completed, .failed: break
             }
             if instance.service != nil, !instance.memory.firstAttemptOver { open += 1 }
         }
@@ -95,6 +95,7 @@ extension World {
         guard machine.adopted else { return }
         let due = [
             machine.freeze?.until, machine.node.hold?.endsAt, machine.drainDue(now), machine.rollDue(now),
+            machine.breakersDue(now),
         ].compactMap { $0 }.min()
         for drain in machine.node.drains where drain.phase <= .stopping {
             if armed.map({ $0.at > drain.deadline }) ?? true {
@@ -206,7 +207,7 @@ extension World {
             // What still serves has its notice, and what it has in flight is waited for.
             case .ready where machine.node.drains.contains(where: { $0.purpose == .shutdown && $0.phase <= .inFlight }):
                 break
-            case .waiting, .queued, .starting, .ready, .running, .backoff, .completed, .failed:
+            case .waiting, .queued, .held, .starting, .ready, .running, .backoff, .completed, .failed:
                 throw ShadowViolation("P5: \(instance.id) is \(instance.state) while the fleet is being stopped")
             }
         }
@@ -219,6 +220,10 @@ extension World {
         case .queued:
             if !(machine.startingCount >= machine.concurrentStarts || !machine.shimPresent) {
                 throw ShadowViolation("P3: \(instance.id) is queued though a place is free")
+            }
+        case .held:
+            if let service = instance.service, machine.breakers.wouldPass(machine.services[service].seat) {
+                throw ShadowViolation("P3: \(instance.id) is held by a breaker that lets it start")
             }
         case .stopped(.intent):
             if !(instance.memory.stopIntent != nil || instance.service == nil) {
@@ -238,7 +243,7 @@ extension World {
         let stops: Bool =
             switch instance.state {
             case .stopping, .stopped: true
-            case .waiting, .queued, .starting, .ready, .running, .backoff, .completed, .failed: false
+            case .waiting, .queued, .held, .starting, .ready, .running, .backoff, .completed, .failed: false
             }
         if !(wanted || stops || !machine.adopted) {
             throw ShadowViolation("\(instance.id) is \(instance.state) though it is to be stopped")

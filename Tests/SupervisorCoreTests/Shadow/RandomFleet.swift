@@ -19,6 +19,9 @@ extension FleetSpec {
             service.restart.successExitCodes = generator.chance(20) ? [0, 3] : [0]
             service.restart.backoffJitter = generator.pick([0, 0.2, 1]) ?? 0
             service.restart.backoffInitial = generator.pick([.zero, .milliseconds(500), .seconds(2)]) ?? .zero
+            service.breaker.mode = generator.chance(40) ? .auto : .disabled
+            service.breaker.crashThreshold = generator.pick(1...5)
+            service.breaker.waitDurationInOpenState = .seconds(generator.pick(1...20))
             service.restart.stableAfter = generator.pick([.seconds(1), .seconds(60)]) ?? .zero
             service.startupTimeout = .seconds(generator.pick(1...30))
             service.stopGracePeriod = .seconds(generator.pick(1...20))

@@ -106,7 +106,7 @@ extension World {
             if !(new == old) {
                 throw ShadowViolation("P8: " + "\(id) was \(old.state) and is \(new.state)")
             }
-        case .waiting, .queued, .starting, .ready, .running: break
+        case .waiting, .queued, .held, .starting, .ready, .running: break
         }
     }
 }

@@ -359,7 +359,7 @@ extension Walk {
                 case .completed: instance.policy.kind == .oneshot && !alive
                 case .ready: instance.memory.stopIntent == nil && !world.finished && alive && instance.isReady
                 case .waiting: instance.service.map { hasFailedBlocker($0) } ?? false
-                case .queued, .starting, .running, .stopping, .backoff: false
+                case .queued, .held, .starting, .running, .stopping, .backoff: false
                 }
             if !fits { throw ShadowViolation("\(instance.id) came to rest as \(instance.state)") }
         }

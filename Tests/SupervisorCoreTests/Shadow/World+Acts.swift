@@ -158,6 +158,8 @@ func service(
     service.replicas = replicas
     service.after = after
     service.restart.backoffJitter = 0
+    // Tests of breakers turn it on.
+    service.breaker.mode = .disabled
     change(&service)
     return service
 }

@@ -90,13 +90,15 @@ struct World {
     private mutating func carryOut(_ effect: Effect) throws {
         switch effect {
         case .startTimer, .cancelTimer: try timers.obey(effect)
-        case .spawn, .signal, .endTree, .release, .rememberNode: if connected { try shim.obey(effect, at: now) }
+        case .spawn, .signal, .endTree, .release, .rememberNode, .rememberBreakers:
+            if connected { try shim.obey(effect, at: now) }
         case .remember(let id, let record):
             guard connected else { return }
             if let record, !catchingUp { try checkSuccession(of: id, to: record.state) }
             try shim.obey(effect, at: now)
         case .watch, .unwatch: try prober.obey(effect, at: now)
         case .measurePressure: pressureAsked = true
+        case .askStore, .identifyReleases: break
         case .lookAtProbers: probersAsked = true
         case .countConnections: countAsked = true
         case .saveIntents(let intents): disk = intents
