@@ -41,9 +41,9 @@ struct Table {
 
     var json: String {
         let entries = rows.map { row in
-            "{\"name\":\"\(row.name)\",\"unit\":\"\(row.unit)\","
-                + "\"value\":\(row.value.map { Self.rounded($0) } ?? "null"),"
-                + "\"target\":\(row.target.map { Self.rounded($0) } ?? "null")}"
+            let value = row.value.map { Self.rounded($0) } ?? "null"
+            let target = row.target.map { Self.rounded($0) } ?? "null"
+            return "{\"name\":\"\(row.name)\",\"unit\":\"\(row.unit)\",\"value\":\(value),\"target\":\(target)}"
         }
         return "{\"figures\":[\(entries.joined(separator: ","))]}"
     }

@@ -64,7 +64,8 @@ extension EndToEnd {
             _ = try last(port, "ok ")
             try File.write("failed", to: fleet.path + "/outcome")
             let denial = try last(port, "deny ").split(separator: " ")
-            #expect(denial.count == 3 && (1...3_000).contains(Int(denial[1]) ?? 0), "\(denial)")
+            // The wait, give or take a fifth.
+            #expect(denial.count == 3 && (1...3_600).contains(Int(denial[1]) ?? 0), "\(denial)")
             let event = try fleet.event("breaker-open")
             #expect(event.text.contains("db") && event.text.contains("calls failed"), "\(event.text)")
             // A probe finds it as broken as before.
@@ -95,7 +96,7 @@ extension EndToEnd {
             _ = try last(port, "none")
             try fleet.start()
             let denial = try last(port, "deny ").split(separator: " ")
-            #expect((1...60_000).contains(Int(denial[1]) ?? 0), "\(denial)")
+            #expect((1...72_000).contains(Int(denial[1]) ?? 0), "\(denial)")
             #expect((Int(try calls(port)["connects"] ?? "") ?? 0) >= 2)
             #expect(try fleet.instance("a/0").pid == pid)
             fleet.stopAndCheck()
@@ -154,10 +155,8 @@ extension EndToEnd {
             }
             let watch = Stopwatch()
             #expect(try fleet.control("restart", "b").exitCode == 0)
-            report(
-                "beside 32 flooding connections: status \(rounded(slowest)) s at most, "
-                    + "a restart \(rounded(watch.seconds)) s"
-            )
+            let restart = rounded(watch.seconds)
+            report("beside 32 flooding connections: status \(rounded(slowest)) s at most, a restart \(restart) s")
             #expect(slowest < 2 && watch.seconds < 5)
             fleet.stopAndCheck()
         }

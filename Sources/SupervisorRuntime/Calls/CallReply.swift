@@ -10,7 +10,7 @@ public struct CallReply: Sendable {
 
     public var isEmpty: Bool { bytes.isEmpty }
 
-    /// Begins the next answer.
+    /// Begins anew, in the same memory.
     public mutating func clear() {
         bytes.removeAll(keepingCapacity: true)
     }

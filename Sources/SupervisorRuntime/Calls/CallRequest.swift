@@ -25,7 +25,7 @@ public enum CallRequest: Sendable, Equatable {
         case verb = "cannot read the line: it begins with neither ALLOW nor REPORT"
         case allowFields = "cannot read the line: write ALLOW NAME, with one space"
         case reportFields =
-            "cannot read the line: write REPORT NAME GENERATION|TOKEN OUTCOME DURATION_US, with one space each"
+            "cannot read the line: write REPORT NAME GENERATION|TOKEN ok|failed|slow|ignored DURATION_US"
         case name = "cannot use the name: it is 1 to 128 bytes of UTF-8 without spaces or control characters"
         case serviceName = "cannot use the name: those that begin with service: are not for workers"
         case pass = "cannot use the number: say what ok or probe was answered with"

@@ -91,8 +91,7 @@ final class CallSocket {
 
     // MARK: Accepting
 
-    /// Accepts from this socket, in place of the one before. It stays the caller's, who
-    /// calls `leave` before closing it.
+    /// Accepts from this socket, in place of the one before. It stays the caller's: `leave` comes before its close.
     func listen(on descriptor: Int32) throws(SystemError) {
         leave()
         try reactor.watch(descriptor) { [unowned self] _ in accept() }
