@@ -67,14 +67,16 @@ enum Program {
 
     static func stop(_ pid: Int32) {
         kill(pid, SIGTERM)
-        _ = await (.seconds(15)) { ChildProcess.reap(pid) }
+        _ = eventually(within: .seconds(15)) { ChildProcess.reap(pid) }
     }
 }
 
 /// Asks again and again, until there is an answer.
 ///
 /// - Parameter pause: microseconds between two questions; 0 where the answer's moment is measured.
-func poll<Answer>(_ patience: Duration = .seconds(20), pause: UInt32 = 20_000, _ ask: () -> Answer?) -> Answer? {
+func eventually<Answer>(within patience: Duration = .seconds(20), pause: UInt32 = 20_000, _ ask: () -> Answer?)
+    -> Answer?
+{
     let end = MonotonicClock.now().advanced(by: patience)
     while MonotonicClock.now() < end {
         if let answer = ask() { return answer }

@@ -112,7 +112,7 @@ enum RedisBench {
             let caller = LedgerCaller(host: host, incarnation: 1)
             store = RedisStore(spec: spec, caller: caller, loop: group.next()) { heard.take($0) }
             store.start()
-            guard await ({ heard.state.withLock { $0.isConnected } ? 0 : nil }) != nil else {
+            guard eventually({ heard.state.withLock { $0.isConnected ? true : nil } }) != nil else {
                 throw BenchFailure("cannot connect to Redis on port \(port)")
             }
         }
@@ -125,13 +125,14 @@ enum RedisBench {
         }
 
         func awaitPush(after count: Int) -> Int64? {
-            await (pause:0) { heard.state.withLock { $0.pushes > count ? $0.pushedAt : nil } }
+            eventually(pause: 0) { [heard] in heard.state.withLock { $0.pushes > count ? $0.pushedAt : nil } }
         }
 
         /// Of everything that was asked.
         func awaitAnswer() -> Int64? {
             let wanted = Int(number.load(ordering: .relaxed))
-            return await (pause:0) { heard.state.withLock { $0.answers >= wanted ? $0.answeredAt : nil } }
+            return eventually(pause: 0) { [heard] in heard.state.withLock { $0.answers >= wanted ? $0.answeredAt : nil }
+            }
         }
 
         func stop() {

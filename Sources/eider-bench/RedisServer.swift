@@ -14,7 +14,7 @@ final class RedisServer {
             "/usr/bin/redis-server", "--port", "\(port)", "--bind", "127.0.0.1", "--unixsocket", socket, "--save", "",
             "--appendonly", "no", "--dir", "/tmp",
         ])
-        guard await ({ (try? ask("PING")) }) != nil else {
+        guard eventually({ try? ask("PING") }) != nil else {
             throw BenchFailure("cannot reach redis-server; install the Debian package redis-server")
         }
     }

@@ -13,7 +13,7 @@ enum RoundTrips {
         let host = try BenchHost { [own, role, $0 + "/result", "\(calls)"] }
         defer { host.stop() }
         let result = host.directory + "/result"
-        guard let text = await (patience, { SmallFile.text(result, limit: 1 << 24) }) else {
+        guard let text = eventually(within: patience, { SmallFile.text(result, limit: 1 << 24) }) else {
             throw BenchFailure("the worker has not answered within \(patience); see \(host.directory)")
         }
         let values = text.split(separator: "\n").compactMap { Double($0) }
