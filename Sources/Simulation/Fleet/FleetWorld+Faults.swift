@@ -55,6 +55,8 @@ extension FleetWorld {
             note("the key of \(name) is lost")
             store.sides[0].ledger.registers[name] = nil
             store.sides[0].ledger.changes[name] = nil
+            // Nobody is told; whoever holds it finds out when it asks for everything.
+            storeTroubleUntil = max(storeTroubleUntil, now + 40_000_000_000)
         case .scriptsFlushed: store.scriptsLost = true
         case .clockStep:
             let step = time(-60, 60) / 1_000_000

@@ -22,6 +22,8 @@ struct HostBooks: Sendable {
         var startedAt: Int64
         var isProbe: Bool
         var wasSignalled = false
+        /// It was not ready in time.
+        var isLate = false
     }
 
     /// Of one breaker, as users saw it.
@@ -119,6 +121,7 @@ struct HostBooks: Sendable {
         let time = (now + host.clockAhead) / 1_000_000
         let viewBefore = view
         try hear(event, time, now)
+        if host.shim.node?.rolls.isEmpty == false { replacesUntil = max(replacesUntil, now + 5_000_000_000) }
         try checkSignals(event, effects, at: now)
         var said: [String: Int] = [:]
         for effect in effects {
@@ -157,7 +160,7 @@ struct HostBooks: Sendable {
             guard let run = runs[id], run.generation == generation else { return }
             runs[id] = nil
             fenced.remove(id)
-            if !run.wasSignalled, status != .code(0) { crashed(run, isOfRelease: true, time) }
+            if run.isLate || (!run.wasSignalled && status != .code(0)) { crashed(run, isOfRelease: true, time) }
         case .startFailed(let id, let generation, _):
             guard let run = runs[id], run.generation == generation else { return }
             runs[id] = nil
@@ -182,6 +185,10 @@ struct HostBooks: Sendable {
             view[entry.name] = entry.register
             // What the fleet decides, the host finds nothing more about.
             crashes[entry.name]?.all = []
+            // What was a probe of this host's own is a run as any other.
+            if known.state == .closed {
+                for id in runs.keys.sorted() where runs[id]?.breaker == entry.name { runs[id]?.isProbe = false }
+            }
         }
         let override = overrides[entry.name] ?? BreakerOverride()
         if override.precedes(entry.override) { overrides[entry.name] = entry.override }
@@ -294,7 +301,8 @@ struct HostBooks: Sendable {
             if lost.contains(where: { $0.hasPrefix("\(id) ") }) { continue }
             switch event {
             // Its start took too long, or a takeover goes on with what was begun.
-            case .timerFired(let token) where token.instance == id: continue
+            case .timerFired(let token) where token.instance == id:
+                if token.purpose == .startTimeout { runs[id]?.isLate = true }
             case .shimConnected: continue
             default: throw ShadowViolation("S14: \(id) is ended, because of \(event)")
             }
