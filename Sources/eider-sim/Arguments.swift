@@ -1,13 +1,14 @@
 /// What the command line asks for.
 struct Arguments: Equatable, Sendable {
     enum Mode: Equatable, Sendable {
-        case seed(UInt64), seeds, incident, help
+        case seed(UInt64), seeds, incident, fleet, help
     }
 
     static let usage = """
         usage: eider-sim [--seeds N] [--jobs J] [--hours H] [--until SECONDS] [--quiet]
                eider-sim --seed N [--hours H] [--verbose]
                eider-sim incident [--seed N]
+               eider-sim fleet [--seeds N] [--jobs J] [--seed N [--verbose]]
 
         Simulates hosts around the real core, each from one seed, and checks every rule after every event. Then the
         faults stop, and each fleet has to become what it was asked to be.
@@ -23,6 +24,8 @@ struct Arguments: Equatable, Sendable {
 
         incident is the outage that the rules are made for: 45 processes whose every check fails for half an hour.
 
+        fleet is one to seven hosts whose breakers are shared by a model of Redis, with faults of both.
+
         Exit codes: 0 all rules held, 1 one did not, or something was never met, 64 usage.
 
         """
@@ -30,6 +33,8 @@ struct Arguments: Equatable, Sendable {
     var mode: Mode = .seeds
     var seeds: UInt64 = 100
     var jobs = 1
+    /// Of fleets: the one that is run.
+    var only: UInt64?
     var hours = 1.0
     /// Seconds of wall time; nil: as long as it takes.
     var until: Double?
@@ -42,9 +47,11 @@ struct Arguments: Equatable, Sendable {
         var rest = words[...]
         var seed: UInt64?
         var isIncident = false
+        var isFleet = false
         while let word = rest.popFirst() {
             switch word {
             case "incident": isIncident = true
+            case "fleet": isFleet = true
             case "--verbose": arguments.verbose = true
             case "--quiet": arguments.quiet = true
             case "--help", "-h":
@@ -63,6 +70,10 @@ struct Arguments: Equatable, Sendable {
         if isIncident {
             arguments.mode = .incident
             arguments.seeds = seed ?? 1
+        }
+        if isFleet {
+            arguments.mode = .fleet
+            arguments.only = seed
         }
         if arguments.verbose, seed == nil { return .failure(UsageError("--verbose goes with --seed")) }
         return .success(arguments)

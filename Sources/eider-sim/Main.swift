@@ -19,6 +19,7 @@ struct Main {
             case .seed(let seed): held = run(seed, arguments)
             case .seeds: held = await runAll(arguments)
             case .incident: held = runIncident(arguments)
+            case .fleet: held = await FleetRun(arguments).run()
             }
             exit(held ? 0 : 1)
         }

@@ -25,12 +25,13 @@ public struct BreakerLedger: Sendable, Equatable {
         var seenAt: Int64
     }
 
-    var registers: [String: BreakerRegister] = [:]
-    var overrides: [String: BreakerOverride] = [:]
-    var votes: [String: [BreakerVote]] = [:]
+    // Simulation looks at these, and loses some.
+    package var registers: [String: BreakerRegister] = [:]
+    package var overrides: [String: BreakerOverride] = [:]
+    package var votes: [String: [BreakerVote]] = [:]
     var hosts: [String: Host] = [:]
     /// When each breaker last changed, in order of `sequence`.
-    var changes: [String: Int64] = [:]
+    package var changes: [String: Int64] = [:]
     var sequence: Int64 = 0
     /// When the first host came after there had been none: those that are late must not be counted as gone.
     var bornAt: Int64 = 0

@@ -17,6 +17,9 @@ public enum BreakerLimits {
     public static let recoveryRamp: Int64 = 30_000
     /// How often a host says that it is there, give or take a fifth.
     public static let syncInterval: Int64 = 2_000
+    /// A host that holds what is not closed asks for all there is so often: the loss of a single key moves nothing
+    /// else, so that nobody would be told of it.
+    public static let fullSyncInterval: Int64 = 30_000
     public static let voteRefresh: Int64 = 5_000
     /// Hosts ask for a probe spread over this time.
     public static let claimJitter: Int64 = 1_000

@@ -11,8 +11,16 @@ extension BreakerMachine {
         syncIsOut = true
         let fifth = BreakerLimits.syncInterval / 5
         syncAt = now + BreakerLimits.syncInterval - fifth + draw(upTo: 2 * fifth)
+        if known == 0 || (now - fullSyncAt >= BreakerLimits.fullSyncInterval && holdsWhatMayBeLost) {
+            known = 0
+            fullSyncAt = now
+        }
         _ = ask(.sync(known: known), for: .sync(isFull: known == 0), now)
         moved = true
+    }
+
+    private var holdsWhatMayBeLost: Bool {
+        fleet.registers.values.contains { $0.state != .closed } || fleet.overrides.values.contains { $0.mode != .auto }
     }
 
     /// This host goes: the fleet need not wait for its silence.

@@ -45,6 +45,8 @@ public struct BreakerMachine: Sendable, Equatable {
     var known: Int64 = 0
     var syncAt: Int64 = 0
     var syncIsOut = false
+    /// When everything was last asked for.
+    var fullSyncAt: Int64 = 0
     var seats: [BreakerSeat] = []
     var seatOf: [String: Int] = [:]
     /// Names of the services' breakers, by the service's index.

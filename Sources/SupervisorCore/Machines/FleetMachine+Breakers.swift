@@ -233,6 +233,8 @@ extension FleetMachine {
     /// Something is due by the clock.
     mutating func advanceBreakers(_ turn: inout Turn) {
         breakers.advance(to: turn.now.milliseconds)
+        // Also where nothing moved: what was due is done, and a deadline of the past would fire at once, for ever.
+        breakersDeadline = breakers.deadline
         let waiting = services.filter { service in service.slots.contains { instances[$0].state == .held } }
         if !waiting.isEmpty, waiting.contains(where: { $0.spec.release.isEmpty }),
             turn.now.since(releasesAskedAt) >= Self.releasePoll
