@@ -97,6 +97,40 @@ import Testing
     }
 }
 
+extension HostCheckTests {
+    @Test func namesWhatRedisLacks() throws {
+        var host = FakeHost()
+        host.kinds = [
+            "/etc/password": FileFacts(isDirectory: false, isExecutable: false, isPublic: true),
+            "/etc/ca.pem": FileFacts(isDirectory: false, isExecutable: false, isPublic: true),
+        ]
+        let text = """
+            [breaker]
+            store = "redis"
+            [breaker.redis]
+            addresses = ["redis-0:6379"]
+            username = "eider"
+            password_file = "/etc/password"
+            tls = true
+            tls_ca_file = "/etc/ca.pem"
+            tls_certificate_file = "/etc/own.pem"
+            tls_key_file = "/etc"
+            """
+        host.kinds["/etc"] = FileFacts(isDirectory: true, isExecutable: false)
+        let found = HostCheck.check(try load(text, host).get(), host: host)
+        #expect(
+            found.map { String($0.description.dropFirst(main.count + 2)) } == [
+                "breaker.redis.password_file: cannot keep \"/etc/password\" secret: everybody may read it; chmod o-r it",
+                "breaker.redis.tls_certificate_file: cannot read \"/etc/own.pem\": it does not exist",
+                "breaker.redis.tls_key_file: cannot read \"/etc\": it is a directory; name a file",
+            ]
+        )
+        let nobody = "[breaker]\nstore = \"redis\"\nredis.addresses = [\"r:1\"]\nredis.username = \"eider\""
+        guard case .failure(let errors) = load(nobody) else { return #expect(Bool(false)) }
+        #expect(errors.description.contains("breaker.redis.username: cannot be used without a password"))
+    }
+}
+
 @Suite struct EnvironmentFileTests {
     static let values: [(String, String)] = [
         ("A=b", "b"), ("A=", ""), ("  A = b c  ", "b c"), ("A=\"b c \"", "b c "), ("A='b \"c\" \\n'", "b \"c\" \\n"),

@@ -5,7 +5,7 @@ import SupervisorCore
 /// What it finds are warnings: a program that is missing now may be there when the service is started, and if it is
 /// not, that start fails by the service's own policy and the others run.
 public enum HostCheck {
-    /// Programs, working directories and environment files of every service.
+    /// Programs, working directories and environment files of every service, and the files for Redis.
     ///
     /// Lines are named when the configuration was loaded with `keepingProvenance`.
     public static func check(
@@ -14,6 +14,7 @@ public enum HostCheck {
     ) -> [ConfigurationDiagnostic] {
         var checker = Checker(configuration: configuration, host: host)
         for number in configuration.spec.services.indices { checker.check(number) }
+        checker.checkRedis()
         return checker.found
     }
 
@@ -99,6 +100,33 @@ public enum HostCheck {
                     add(number, key, "cannot use \(path):\(error.line): \(error.text)")
                 }
             }
+        }
+
+        /// Also these may come later: each attempt to connect reads them anew.
+        mutating func checkRedis() {
+            let breaker = configuration.spec.breaker
+            guard breaker.store == .redis else { return }
+            let files = [
+                ("password_file", breaker.redis.passwordFile), ("tls_ca_file", breaker.redis.tlsCAFile),
+                ("tls_certificate_file", breaker.redis.tlsCertificateFile), ("tls_key_file", breaker.redis.tlsKeyFile),
+            ]
+            for (key, path) in files where !path.isEmpty {
+                let isSecret = key == "password_file" || key == "tls_key_file"
+                switch facts(path) {
+                case .failure(let problem): addRedis(key, "cannot read \(Quoting.shown(path)): \(problem)")
+                case .success(let facts) where facts.isDirectory:
+                    addRedis(key, "cannot read \(Quoting.shown(path)): it is a directory; name a file")
+                case .success(let facts) where isSecret && facts.isPublic:
+                    addRedis(key, "cannot keep \(Quoting.shown(path)) secret: everybody may read it; chmod o-r it")
+                case .success: break
+                }
+            }
+        }
+
+        private mutating func addRedis(_ key: String, _ text: String) {
+            let file = configuration.files.first ?? ""
+            let path = Quoting.path(["breaker", "redis", key])
+            found.append(ConfigurationDiagnostic(severity: .warning, file: file, line: nil, key: path, text: text))
         }
 
         private mutating func add(_ number: Int, _ key: [String], _ text: String) {

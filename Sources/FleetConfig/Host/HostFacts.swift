@@ -36,10 +36,13 @@ public struct FileFacts: Sendable, Hashable {
     public var isDirectory: Bool
     /// It is a regular file that somebody may execute.
     public var isExecutable: Bool
+    /// Anybody may read it.
+    public var isPublic: Bool
 
-    public init(isDirectory: Bool, isExecutable: Bool) {
+    public init(isDirectory: Bool, isExecutable: Bool, isPublic: Bool = false) {
         self.isDirectory = isDirectory
         self.isExecutable = isExecutable
+        self.isPublic = isPublic
     }
 }
 

@@ -56,7 +56,11 @@ public struct LinuxHost: HostFacts {
         if stat(path, &status) != 0 { return .failure(Self.problem(errno)) }
         let kind = status.st_mode & S_IFMT
         return .success(
-            FileFacts(isDirectory: kind == S_IFDIR, isExecutable: kind == S_IFREG && status.st_mode & 0o111 != 0)
+            FileFacts(
+                isDirectory: kind == S_IFDIR,
+                isExecutable: kind == S_IFREG && status.st_mode & 0o111 != 0,
+                isPublic: status.st_mode & 0o004 != 0
+            )
         )
     }
 

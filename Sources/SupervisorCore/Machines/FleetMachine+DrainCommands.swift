@@ -173,7 +173,9 @@ extension FleetMachine {
                 return
             }
             for slot in services[index].slots {
-                guard let refusal = refusalOfStart(slot), instances[slot].id.index < services[index].replicas else {
+                guard let refusal = refusalOfStart(slot) ?? refusalOfReplacement(slot),
+                    instances[slot].id.index < services[index].replicas
+                else {
                     continue
                 }
                 turn.act(.finishOperation(operation, .refused(refusal)))

@@ -186,6 +186,10 @@ extension FleetMachine {
                 continue
             }
             let generation = instances[slot].generation
+            if let refusal = refusalOfReplacement(slot) {
+                fail(index, refusal, &turn)
+                return true
+            }
             if instances[slot].state.hasProcess {
                 set(.leaving(index: member), index, &turn)
                 let id = instances[slot].id

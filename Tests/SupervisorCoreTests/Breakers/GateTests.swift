@@ -195,4 +195,22 @@ struct GateTests {
         try world.advance(by: .seconds(1))
         #expect(world.kind("a/0") == .ready, "the next probe")
     }
+
+    @Test func `a rolling restart ends nothing that its breaker would not let come back`() throws {
+        var world = try crashing(2)
+        try crash(&world, "a/0")
+        let roll = try world.command(.roll(["a"], reason: nil))
+        guard case .refused(let text)? = world.results[roll] else { return #expect(Bool(false)) }
+        #expect(text.contains("eiderctl breaker force-closed"))
+        #expect(world.kind("a/1") == .ready)
+        // One that goes on when it opens stops there.
+        var other = try crashing(3)
+        _ = try other.command(.roll(["a"], reason: nil))
+        try other.end("a/0")
+        try other.advance(by: .milliseconds(200))
+        _ = try other.command(.breaker("a", .forceOpen, reason: nil))
+        try other.advance(by: .seconds(60))
+        #expect(other.machine.node.rolls.isEmpty)
+        #expect((other.kind("a/1"), other.kind("a/2")) == (.ready, .ready))
+    }
 }
