@@ -88,8 +88,8 @@ extension BreakerMachine {
             status.probeHolder = register.leases.first?.host
             status.since = MonotonicInstant(milliseconds: register.changedAt)
         } else if case .ramping(let until) = seat.standing {
-            status.reason = "closed again: the hosts start one after the other"
-            status.retryAt = MonotonicInstant(milliseconds: until)
+            let rest = Duration.milliseconds(max(0, until - now)).brief
+            status.reason = "closed again: the hosts start one after the other, this one in \(rest)"
         }
         status.isOfHostAlone = isShared && register.state != .closed && !isDecidedByFleet(seat.name)
         if isShared, !isIsland {
