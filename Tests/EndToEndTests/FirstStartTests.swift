@@ -165,6 +165,7 @@ extension EndToEnd {
                 command = ["/bin/sleep", "1000"]
                 type = "simple"
                 replicas = 2
+                breaker.mode = "disabled"
                 [services.sleeper.restart]
                 backoff_initial = "150ms"
                 backoff_jitter = 0.1
