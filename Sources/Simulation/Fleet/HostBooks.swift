@@ -120,10 +120,10 @@ struct HostBooks: Sendable {
     ) throws {
         let time = (now + host.clockAhead) / 1_000_000
         let viewBefore = view
-        try hear(event, time, now)
+        try hear(event, time, now, isLinked: host.isLinked)
         if host.shim.node?.rolls.isEmpty == false { replacesUntil = max(replacesUntil, now + 5_000_000_000) }
         try checkSignals(event, effects, at: now)
-        var said: [String: Int] = [:]
+        var said: [String] = []
         for effect in effects {
             switch effect {
             case .askStore(let request):
@@ -131,7 +131,7 @@ struct HostBooks: Sendable {
                 try ask(request, time)
             case .record(let subject, let kind, let text):
                 record(subject, kind, text, now, &tally)
-                if kind.hasPrefix("breaker-"), !text.contains(" on this host alone") { said[kind, default: 0] += 1 }
+                if kind.hasPrefix("breaker-"), !text.contains(" on this host alone") { said.append(text) }
             default: break
             }
         }
@@ -145,10 +145,10 @@ struct HostBooks: Sendable {
         for name in before.keys.sorted() where before[name]?.state != after[name]?.state {
             throw ShadowViolation("\(name) became \(after[name]?.state.rawValue ?? "nothing") because Redis came or went")
         }
-        if now > looseUntil, !isIsland { try checkTold(viewBefore, said) }
+        if now > looseUntil, !isIsland { try checkTold(viewBefore, said, host) }
     }
 
-    private mutating func hear(_ event: Event, _ time: Int64, _ now: Int64) throws {
+    private mutating func hear(_ event: Event, _ time: Int64, _ now: Int64, isLinked: Bool) throws {
         switch event {
         case .storeSaid(.pushed(let entry)): merge(entry, time)
         case .storeSaid(.answered(let number, let reply)):
@@ -165,6 +165,10 @@ struct HostBooks: Sendable {
             guard let run = runs[id], run.generation == generation else { return }
             runs[id] = nil
             if !run.wasSignalled { crashed(run, isOfRelease: false, time) }
+        case .commanded(_, .breaker, _):
+            for name in crashes.keys.sorted() { crashes[name]?.all = [] }
+            // Without a connection it counts here alone for a while.
+            if !isLinked { looseUntil = max(looseUntil, now + 20_000_000_000) }
         case .commanded, .reconfigured: replacesUntil = now + 120_000_000_000
         default: break
         }
@@ -346,19 +350,17 @@ struct HostBooks: Sendable {
     }
 
     /// Rule O1: every transition of the fleet's that the host has learned of is told once.
-    private func checkTold(_ before: [String: BreakerRegister], _ said: [String: Int]) throws {
-        var opened = 0
-        var closed = 0
-        for name in view.keys.sorted() {
+    private func checkTold(_ before: [String: BreakerRegister], _ said: [String], _ host: FleetHost) throws {
+        let present = spec.services.map { "service:\($0.name)@\(host.release(of: $0))" }
+        for name in present + spec.dependencies.map(\.name) {
             let (old, new) = (before[name] ?? BreakerRegister(), view[name] ?? BreakerRegister())
-            if old == new || !spec.knows(name) { continue }
-            if new.state == .open, old.state != .open || old.openCount != new.openCount { opened += 1 }
-            if new.state == .closed, old.state != .closed { closed += 1 }
-        }
-        let (openTold, closedTold) = (said["breaker-open"] ?? 0, said["breaker-closed"] ?? 0)
-        if openTold != opened || closedTold != closed {
+            let opened = new.state == .open && (old.state != .open || old.openCount != new.openCount) ? 1 : 0
+            let closed = new.state == .closed && old.state != .closed ? 1 : 0
+            let openTold = said.count { $0.hasPrefix("the breaker \(name) is open") }
+            let closedTold = said.count { $0.hasPrefix("the breaker \(name) is closed") }
+            if openTold == opened, closedTold == closed { continue }
             throw ShadowViolation(
-                "O1: \(opened) opened and \(closed) closed, but \(openTold) and \(closedTold) were told of"
+                "O1: \(name): \(opened) opened and \(closed) closed, but \(openTold) and \(closedTold) were told of"
             )
         }
     }
@@ -404,13 +406,5 @@ struct HostBooks: Sendable {
             if !isLoose, mode == .forceClosed { throw ShadowViolation("S16: \(name) is forced closed, and denied") }
         case nil: break
         }
-    }
-}
-
-extension FleetSpec {
-    /// The host has a breaker of that name: of a present release, or any dependency's.
-    func knows(_ name: String) -> Bool {
-        guard name.hasPrefix("service:") else { return true }
-        return services.contains { name.hasPrefix("service:\($0.name)@") }
     }
 }

@@ -127,8 +127,6 @@ extension FleetWorld {
         let before = store.sides[side].ledger
         let storeNow = store.clock(now)
         tally.operations += 1
-        let what = String(String(describing: operation).prefix(300))
-        note("OP \(caller.host) \(what) -> \(String(describing: before.registers[operation.name ?? ""]).prefix(250))")
         let done = apply(operation, by: caller, on: side, at: storeNow)
         let mode = operation.name.flatMap { before.overrides[$0]?.mode } ?? .auto
         let step = StoreBooks.Step(
