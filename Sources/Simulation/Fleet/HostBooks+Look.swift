@@ -111,7 +111,9 @@ extension HostBooks {
                 case (.auto, .closed): .closed
                 }
             if breaker.state == expected || breaker.isOfHostAlone { continue }
-            throw ShadowViolation("L4: \(breaker.name) is \(breaker.state.rawValue), and \(expected.rawValue) in the store")
+            throw ShadowViolation(
+                "L4: \(breaker.name) is \(breaker.state.rawValue), and \(expected.rawValue) in the store"
+            )
         }
     }
 }

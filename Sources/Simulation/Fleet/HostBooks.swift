@@ -143,7 +143,9 @@ struct HostBooks: Sendable {
             try checkSpawn(id, generation, host, after, time, now, &tally)
         }
         for name in before.keys.sorted() where before[name]?.state != after[name]?.state {
-            throw ShadowViolation("\(name) became \(after[name]?.state.rawValue ?? "nothing") because Redis came or went")
+            throw ShadowViolation(
+                "\(name) became \(after[name]?.state.rawValue ?? "nothing") because Redis came or went"
+            )
         }
         if now > looseUntil, !isIsland { try checkTold(viewBefore, said, host) }
     }
@@ -161,6 +163,14 @@ struct HostBooks: Sendable {
             runs[id] = nil
             fenced.remove(id)
             if run.isLate || (!run.wasSignalled && status != .code(0)) { crashed(run, isOfRelease: true, time) }
+        case .shimConnected(let adoption):
+            for record in adoption.records {
+                guard case .exited(let status, _, _, _) = record.state, let run = runs[record.instance],
+                    run.generation == record.generation
+                else { continue }
+                runs[record.instance] = nil
+                if run.isLate || (!run.wasSignalled && status != .code(0)) { crashed(run, isOfRelease: true, time) }
+            }
         case .startFailed(let id, let generation, _):
             guard let run = runs[id], run.generation == generation else { return }
             runs[id] = nil
@@ -176,7 +186,8 @@ struct HostBooks: Sendable {
 
     private mutating func hearAnswer(_ operation: BreakerOperation, _ at: Int64, _ verdict: LedgerVerdict) {
         switch (operation, verdict) {
-        case (.lease(let name, _, _), .granted(let token, let span)), (.renew(let name, _), .granted(let token, let span)):
+        case (.lease(let name, _, _), .granted(let token, let span)),
+            (.renew(let name, _), .granted(let token, let span)):
             leases[name] = Lease(token: token, until: max(leases[name]?.until ?? 0, at + span))
         case (.renew(let name, _), _), (.result(let name, _, _, _, _, _), _): leases[name] = nil
         default: break

@@ -129,7 +129,8 @@ struct StoreBooks: Sendable {
         }
         if after.state == .halfOpen, before.state != .halfOpen { halfOpenSince[name] = step.now }
         if after.state == .open { openSince[name] = step.now }
-        if after.state == .closed { votes[name] = nil }
+        // A restored one brings no votes, and takes none away.
+        if case .restore = step.operation {} else if after.state == .closed { votes[name] = nil }
         if let edge = try edge(name, before, after, step, numbers) { return marks.append(edge) }
         throw ShadowViolation(
             "S1: \(name) went from \(before.state) to \(after.state) by \(step.operation) of \(step.caller.host)"
