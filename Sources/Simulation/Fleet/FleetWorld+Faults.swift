@@ -63,7 +63,7 @@ extension FleetWorld {
             let step = time(-60, 60) / 1_000_000
             note("the clock of Redis is set by \(step) ms")
             store.offset += step
-            if step < 0 { for side in store.sides.indices { store.sides[side].books.clockWentBack(now) } }
+            if step < 0 { for side in store.sides.indices { store.sides[side].books.clockWentBack() } }
         case .slowAnswers:
             store.slowUntil = now + time(1, 15)
             storeTroubleUntil = max(storeTroubleUntil, store.slowUntil)
@@ -90,7 +90,7 @@ extension FleetWorld {
         tally.count(.failover)
         if store.sides.count == 1 { store.sides[0] = store.replica }
         store.offset += time(-0.2, 0.2) / 1_000_000
-        store.sides[0].books.clockWentBack(now)
+        store.sides[0].books.clockWentBack()
         for host in hosts.indices { try disconnect(host) }
     }
 
@@ -255,7 +255,5 @@ extension FleetWorld {
 
 extension StoreBooks {
     /// What waits by the store's clock may wait so much longer, once.
-    mutating func clockWentBack(_ now: Int64) {
-        for name in halfOpenSince.keys.sorted() { halfOpenSince[name] = now }
-    }
+    mutating func clockWentBack() { wentBack = true }
 }

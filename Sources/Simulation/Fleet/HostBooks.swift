@@ -147,7 +147,7 @@ struct HostBooks: Sendable {
                 "\(name) became \(after[name]?.state.rawValue ?? "nothing") because Redis came or went"
             )
         }
-        if now > looseUntil, !isIsland { try checkTold(viewBefore, said, host) }
+        if now > looseUntil, !isIsland { try checkTold(viewBefore, said, host, after) }
     }
 
     private mutating func hear(_ event: Event, _ time: Int64, _ now: Int64, isLinked: Bool) throws {
@@ -312,12 +312,14 @@ struct HostBooks: Sendable {
             default: continue
             }
             defer { runs[id]?.wasSignalled = true }
+            if case .timerFired(let token) = event, token.instance == id, token.purpose == .startTimeout {
+                runs[id]?.isLate = true
+            }
             if runs[id]?.wasSignalled == true || now < replacesUntil { continue }
             if lost.contains(where: { $0.hasPrefix("\(id) ") }) { continue }
             switch event {
             // Its start took too long, or a takeover goes on with what was begun.
-            case .timerFired(let token) where token.instance == id:
-                if token.purpose == .startTimeout { runs[id]?.isLate = true }
+            case .timerFired(let token) where token.instance == id: continue
             case .shimConnected: continue
             default: throw ShadowViolation("S14: \(id) is ended, because of \(event)")
             }
@@ -361,9 +363,14 @@ struct HostBooks: Sendable {
     }
 
     /// Rule O1: every transition of the fleet's that the host has learned of is told once.
-    private func checkTold(_ before: [String: BreakerRegister], _ said: [String], _ host: FleetHost) throws {
+    private func checkTold(
+        _ before: [String: BreakerRegister],
+        _ said: [String],
+        _ host: FleetHost,
+        _ after: [String: Seen]
+    ) throws {
         let present = spec.services.map { "service:\($0.name)@\(host.release(of: $0))" }
-        for name in present + spec.dependencies.map(\.name) {
+        for name in present + spec.dependencies.map(\.name) where after[name] != nil {
             let (old, new) = (before[name] ?? BreakerRegister(), view[name] ?? BreakerRegister())
             let opened = new.state == .open && (old.state != .open || old.openCount != new.openCount) ? 1 : 0
             let closed = new.state == .closed && old.state != .closed ? 1 : 0

@@ -54,6 +54,8 @@ struct StoreBooks: Sendable {
     var openSince: [String: Int64] = [:]
     /// Edges that were gone, to be counted.
     var marks: [FleetMark] = []
+    /// The clock was set back: rounds are bounded anew by the next operation on each.
+    var wentBack = false
     /// A vote that opened it was one of many that only suspect.
     private static let hostSpan: Int64 = 15_000
 
@@ -65,6 +67,10 @@ struct StoreBooks: Sendable {
         _ numbers: (String) -> BreakerNumbers?
     ) throws {
         listen(step)
+        if wentBack, case .sync = step.operation {
+            for name in halfOpenSince.keys.sorted() { halfOpenSince[name] = step.now }
+            wentBack = false
+        }
         for name in Set(before.registers.keys).union(after.registers.keys).sorted() {
             guard before.registers[name] != after.registers[name] else { continue }
             if let only = step.operation.name, only != name {
