@@ -24,6 +24,8 @@ package struct FleetWorld {
     var callsMade: UInt64 = 0
     /// When the store, or the way to it, was last other than it should be; and when a host last stood still.
     var storeTroubleUntil: Int64 = 0
+    /// Until then not every host need have found that a key was lost.
+    var keyLostUntil: Int64 = 0
     private var paceAt: Int64 = 0
     private var pace = 0
     var isResting = false

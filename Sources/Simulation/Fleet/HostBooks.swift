@@ -120,10 +120,10 @@ struct HostBooks: Sendable {
     ) throws {
         let time = (now + host.clockAhead) / 1_000_000
         let viewBefore = view
-        try hear(event, time, now)
+        try hear(event, time, now, isLinked: host.isLinked)
         if host.shim.node?.rolls.isEmpty == false { replacesUntil = max(replacesUntil, now + 5_000_000_000) }
         try checkSignals(event, effects, at: now)
-        var said: [String: Int] = [:]
+        var said: [String] = []
         for effect in effects {
             switch effect {
             case .askStore(let request):
@@ -131,7 +131,7 @@ struct HostBooks: Sendable {
                 try ask(request, time)
             case .record(let subject, let kind, let text):
                 record(subject, kind, text, now, &tally)
-                if kind.hasPrefix("breaker-"), !text.contains(" on this host alone") { said[kind, default: 0] += 1 }
+                if kind.hasPrefix("breaker-"), !text.contains(" on this host alone") { said.append(text) }
             default: break
             }
         }
@@ -147,10 +147,10 @@ struct HostBooks: Sendable {
                 "\(name) became \(after[name]?.state.rawValue ?? "nothing") because Redis came or went"
             )
         }
-        if now > looseUntil, !isIsland { try checkTold(viewBefore, said) }
+        if now > looseUntil, !isIsland { try checkTold(viewBefore, said, host, after) }
     }
 
-    private mutating func hear(_ event: Event, _ time: Int64, _ now: Int64) throws {
+    private mutating func hear(_ event: Event, _ time: Int64, _ now: Int64, isLinked: Bool) throws {
         switch event {
         case .storeSaid(.pushed(let entry)): merge(entry, time)
         case .storeSaid(.answered(let number, let reply)):
@@ -163,10 +163,22 @@ struct HostBooks: Sendable {
             runs[id] = nil
             fenced.remove(id)
             if run.isLate || (!run.wasSignalled && status != .code(0)) { crashed(run, isOfRelease: true, time) }
+        case .shimConnected(let adoption):
+            for record in adoption.records {
+                guard case .exited(let status, _, _, _) = record.state, let run = runs[record.instance],
+                    run.generation == record.generation
+                else { continue }
+                runs[record.instance] = nil
+                if run.isLate || (!run.wasSignalled && status != .code(0)) { crashed(run, isOfRelease: true, time) }
+            }
         case .startFailed(let id, let generation, _):
             guard let run = runs[id], run.generation == generation else { return }
             runs[id] = nil
             if !run.wasSignalled { crashed(run, isOfRelease: false, time) }
+        case .commanded(_, .breaker, _):
+            for name in crashes.keys.sorted() { crashes[name]?.all = [] }
+            // Without a connection it counts here alone for a while.
+            if !isLinked { looseUntil = max(looseUntil, now + 20_000_000_000) }
         case .commanded, .reconfigured: replacesUntil = now + 120_000_000_000
         default: break
         }
@@ -300,12 +312,14 @@ struct HostBooks: Sendable {
             default: continue
             }
             defer { runs[id]?.wasSignalled = true }
+            if case .timerFired(let token) = event, token.instance == id, token.purpose == .startTimeout {
+                runs[id]?.isLate = true
+            }
             if runs[id]?.wasSignalled == true || now < replacesUntil { continue }
             if lost.contains(where: { $0.hasPrefix("\(id) ") }) { continue }
             switch event {
             // Its start took too long, or a takeover goes on with what was begun.
-            case .timerFired(let token) where token.instance == id:
-                if token.purpose == .startTimeout { runs[id]?.isLate = true }
+            case .timerFired(let token) where token.instance == id: continue
             case .shimConnected: continue
             default: throw ShadowViolation("S14: \(id) is ended, because of \(event)")
             }
@@ -349,19 +363,22 @@ struct HostBooks: Sendable {
     }
 
     /// Rule O1: every transition of the fleet's that the host has learned of is told once.
-    private func checkTold(_ before: [String: BreakerRegister], _ said: [String: Int]) throws {
-        var opened = 0
-        var closed = 0
-        for name in view.keys.sorted() {
+    private func checkTold(
+        _ before: [String: BreakerRegister],
+        _ said: [String],
+        _ host: FleetHost,
+        _ after: [String: Seen]
+    ) throws {
+        let present = spec.services.map { "service:\($0.name)@\(host.release(of: $0))" }
+        for name in present + spec.dependencies.map(\.name) where after[name] != nil {
             let (old, new) = (before[name] ?? BreakerRegister(), view[name] ?? BreakerRegister())
-            if old == new || !spec.knows(name) { continue }
-            if new.state == .open, old.state != .open || old.openCount != new.openCount { opened += 1 }
-            if new.state == .closed, old.state != .closed { closed += 1 }
-        }
-        let (openTold, closedTold) = (said["breaker-open"] ?? 0, said["breaker-closed"] ?? 0)
-        if openTold != opened || closedTold != closed {
+            let opened = new.state == .open && (old.state != .open || old.openCount != new.openCount) ? 1 : 0
+            let closed = new.state == .closed && old.state != .closed ? 1 : 0
+            let openTold = said.count { $0.hasPrefix("the breaker \(name) is open") }
+            let closedTold = said.count { $0.hasPrefix("the breaker \(name) is closed") }
+            if openTold == opened, closedTold == closed { continue }
             throw ShadowViolation(
-                "O1: \(opened) opened and \(closed) closed, but \(openTold) and \(closedTold) were told of"
+                "O1: \(name): \(opened) opened and \(closed) closed, but \(openTold) and \(closedTold) were told of"
             )
         }
     }
@@ -407,13 +424,5 @@ struct HostBooks: Sendable {
             if !isLoose, mode == .forceClosed { throw ShadowViolation("S16: \(name) is forced closed, and denied") }
         case nil: break
         }
-    }
-}
-
-extension FleetSpec {
-    /// The host has a breaker of that name: of a present release, or any dependency's.
-    func knows(_ name: String) -> Bool {
-        guard name.hasPrefix("service:") else { return true }
-        return services.contains { name.hasPrefix("service:\($0.name)@") }
     }
 }

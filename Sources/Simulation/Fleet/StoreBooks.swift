@@ -54,6 +54,8 @@ struct StoreBooks: Sendable {
     var openSince: [String: Int64] = [:]
     /// Edges that were gone, to be counted.
     var marks: [FleetMark] = []
+    /// The clock was set back: rounds are bounded anew by the next operation on each.
+    var wentBack = false
     /// A vote that opened it was one of many that only suspect.
     private static let hostSpan: Int64 = 15_000
 
@@ -65,6 +67,10 @@ struct StoreBooks: Sendable {
         _ numbers: (String) -> BreakerNumbers?
     ) throws {
         listen(step)
+        if wentBack, case .sync = step.operation {
+            for name in halfOpenSince.keys.sorted() { halfOpenSince[name] = step.now }
+            wentBack = false
+        }
         for name in Set(before.registers.keys).union(after.registers.keys).sorted() {
             guard before.registers[name] != after.registers[name] else { continue }
             if let only = step.operation.name, only != name {
@@ -129,7 +135,8 @@ struct StoreBooks: Sendable {
         }
         if after.state == .halfOpen, before.state != .halfOpen { halfOpenSince[name] = step.now }
         if after.state == .open { openSince[name] = step.now }
-        if after.state == .closed { votes[name] = nil }
+        // A restored one brings no votes, and takes none away.
+        if case .restore = step.operation {} else if after.state == .closed { votes[name] = nil }
         if let edge = try edge(name, before, after, step, numbers) { return marks.append(edge) }
         throw ShadowViolation(
             "S1: \(name) went from \(before.state) to \(after.state) by \(step.operation) of \(step.caller.host)"

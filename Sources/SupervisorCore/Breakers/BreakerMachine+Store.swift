@@ -170,7 +170,8 @@ extension BreakerMachine {
             fleet.registers[name] = incoming
             fleetMoved(index, from: before, to: incoming, now)
         } else if incoming.precedes(before) {
-            isGreaterHere = true
+            // That it is closed is what a store says that has nothing, and not given back: it would not take it.
+            isGreaterHere = before.state != .closed || incoming.epoch > 0
         }
         let known = fleet.overrides[name] ?? BreakerOverride()
         var override = entry.override
@@ -180,7 +181,7 @@ extension BreakerMachine {
             isWorthSaving = true
             tellOverride(index, from: known, to: override)
         } else if override.precedes(known) {
-            isGreaterHere = true
+            isGreaterHere = isGreaterHere || known.mode != .auto || override.epoch > 0
         }
         if isGreaterHere, restores, link == .up { restore(name, now) }
         refresh(index, now)
