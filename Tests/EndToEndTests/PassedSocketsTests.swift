@@ -66,7 +66,7 @@ extension EndToEnd {
 
         @Test func killedWorkersRefuseNobody() throws {
             let port = try Ports.free(1)
-            let fleet = try Self.fleet(port)
+            let fleet = try Self.fleet(port, "breaker.mode = \"disabled\"")
             try fleet.startAndWait()
             let stream = try Stream(port: port, path: fleet.path + "/web.sock")
             for round in 0..<6 {

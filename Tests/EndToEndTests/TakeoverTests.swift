@@ -30,10 +30,12 @@ extension EndToEnd {
             replicas = 2
             restart.backoff_initial = "50ms"
             restart.backoff_max = "400ms"
+            breaker.mode = "disabled"
             [services.commanded]
             command = ["/bin/sleep", "1000"]
             type = "simple"
             replicas = 4
+            breaker.mode = "disabled"
             [services.parked]
             command = ["/bin/sleep", "1000"]
             type = "simple"
