@@ -5,6 +5,9 @@ extension HostBooks {
     /// Rules C2, L3, L6, L8, L9 and P3, of one host alone.
     mutating func look(_ host: FleetHost, at now: Int64) throws {
         let time = (now + host.clockAhead) / 1_000_000
+        // It stood still, or there was no daemon: nothing was to be done meanwhile.
+        if now - lookedAt > 3_000_000_000 { (overdueSince, heldSince) = ([:], [:]) }
+        lookedAt = now
         let status = host.machine.breakersStatus(at: host.instant(now))
         for breaker in status.breakers {
             guard let numbers = FleetWorld.numbers(breaker.name, spec) else { continue }

@@ -54,6 +54,7 @@ struct HostBooks: Sendable {
     var fenced: Set<InstanceID> = []
     var isStopping = false
     var daemonBeganAt: Int64 = 0
+    var lookedAt: Int64 = 0
     /// Rolling restarts, and whatever else an operator's change leads to.
     var replacesUntil: Int64 = 0
 
@@ -147,7 +148,7 @@ struct HostBooks: Sendable {
                 "\(name) became \(after[name]?.state.rawValue ?? "nothing") because Redis came or went"
             )
         }
-        if now > looseUntil, !isIsland { try checkTold(viewBefore, said, host, after) }
+        if now > looseUntil, !isIsland, spec.breaker.store == .redis { try checkTold(viewBefore, said, host, after) }
     }
 
     private mutating func hear(_ event: Event, _ time: Int64, _ now: Int64, isLinked: Bool) throws {
@@ -290,6 +291,10 @@ struct HostBooks: Sendable {
         case "breaker-closed":
             for service in spec.services where text.contains("service:\(service.name)@") {
                 closedAt[service.name] = now
+            }
+            // Closed on its own, which a store that has nothing is not told.
+            for name in view.keys.sorted() where now <= looseUntil && text.hasPrefix("the breaker \(name) is closed") {
+                view[name]?.state = .closed
             }
         default: break
         }

@@ -133,7 +133,14 @@ struct StoreBooks: Sendable {
         if after.epoch < before.epoch {
             throw ShadowViolation("S2: the epoch of \(name) went from \(before.epoch) to \(after.epoch)")
         }
-        if after.state == .halfOpen, before.state != .halfOpen { halfOpenSince[name] = step.now }
+        if after.state == .halfOpen {
+            // A restored round has what remains of its time.
+            if case .restore = step.operation {
+                halfOpenSince[name] = step.now
+            } else if before.state != .halfOpen {
+                halfOpenSince[name] = step.now
+            }
+        }
         if after.state == .open { openSince[name] = step.now }
         // A restored one brings no votes, and takes none away.
         if case .restore = step.operation {} else if after.state == .closed { votes[name] = nil }
