@@ -120,7 +120,8 @@ extension HostCheckTests {
         let found = HostCheck.check(try load(text, host).get(), host: host)
         #expect(
             found.map { String($0.description.dropFirst(main.count + 2)) } == [
-                "breaker.redis.password_file: cannot keep \"/etc/password\" secret: everybody may read it; chmod o-r it",
+                "breaker.redis.password_file: cannot keep \"/etc/password\" secret: everybody may read it; "
+                    + "chmod o-r it",
                 "breaker.redis.tls_certificate_file: cannot read \"/etc/own.pem\": it does not exist",
                 "breaker.redis.tls_key_file: cannot read \"/etc\": it is a directory; name a file",
             ]

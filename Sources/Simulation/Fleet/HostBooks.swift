@@ -288,7 +288,7 @@ struct HostBooks: Sendable {
             tally.count(.fenced)
             for id in runs.keys where text.hasPrefix("\(id) ") { fenced.insert(id) }
         case "breaker-open": if text.contains("on this host alone") { tally.count(.openedAlone) }
-        case "breaker-closed":
+        case "breaker-auto", "breaker-closed", "breaker-overruled":
             for service in spec.services where text.contains("service:\(service.name)@") {
                 closedAt[service.name] = now
             }

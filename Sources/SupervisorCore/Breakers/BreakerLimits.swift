@@ -26,6 +26,9 @@ public enum BreakerLimits {
     public static let claimRetry: Int64 = 3_000
     public static let dependencyClaimJitter: Int64 = 200
     public static let dependencyClaimRetry: Int64 = 500
+    /// So much later than those who have one to start does a host let an instance that runs show that its release
+    /// works.
+    public static let witnessDelay: Int64 = 30_000
     /// A lease counts as over this much before the store lets it lapse.
     public static let leaseMargin: Int64 = 500
     /// The store is given up when it has not answered for this long.

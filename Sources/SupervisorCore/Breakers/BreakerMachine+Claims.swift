@@ -14,22 +14,26 @@ extension BreakerMachine {
             return
         }
         let isOfIsland = isIsland && isDecidedByFleet(seats[index].name)
+        let isWitness = seats[index].kind == .service && seats[index].wantedAt == nil
         if case .due = seats[index].claim, seats[index].claimEpoch == register.epoch,
-            seats[index].claimIsOfIsland == isOfIsland
+            seats[index].claimIsOfIsland == isOfIsland, seats[index].claimIsOfWitness == isWitness
         {
             return
         }
         seats[index].claimEpoch = register.epoch
         seats[index].claimIsOfIsland = isOfIsland
+        seats[index].claimIsOfWitness = isWitness
         // While another host probes: when it may have lost its lease.
         let lapse = register.leases.map(\.expiresAt).max() ?? now
         let base = register.state == .open ? max(now, register.retryAt) : max(now, lapse)
-        seats[index].claim = .due(base + spread(index, register, isOfIsland: isOfIsland))
+        // Whoever has one to start goes first.
+        let later = isWitness ? BreakerLimits.witnessDelay : 0
+        seats[index].claim = .due(base + later + spread(index, register, isOfIsland: isOfIsland))
     }
 
     /// Somebody waits for it.
     private func isWanted(_ index: Int, _ now: Int64) -> Bool {
-        guard let wantedAt = seats[index].wantedAt else { return false }
+        guard let wantedAt = seats[index].wantedAt else { return seats[index].hasWitness }
         return seats[index].kind == .service || now - wantedAt < BreakerLimits.wantedFor
     }
 
@@ -221,7 +225,7 @@ extension BreakerMachine {
     /// Its lease has lapsed: another host may probe now, so what was started under it ends (rule C4).
     private mutating func lose(_ index: Int, _ now: Int64) {
         guard let hold = seats[index].claim.hold else { return }
-        if let run = hold.run {
+        if let run = hold.run, !run.wasRunning {
             fenced.append(run)
             tell(index, "probe-lost", "\(run.instance) is stopped: its lease on the probe of its breaker has lapsed")
         }

@@ -35,7 +35,9 @@ extension BreakerMachine {
             seats[index].counts.allowed &+= 1
             return .pass
         }
-        if let hold = seats[index].claim.hold, hold.run == nil, seats[index].standing != .forcedOpen {
+        if let hold = seats[index].claim.hold, hold.run == nil, now < hold.expiresAt,
+            seats[index].standing != .forcedOpen
+        {
             seats[index].counts.allowed &+= 1
             return .probe
         }
@@ -57,6 +59,23 @@ extension BreakerMachine {
         return hold.run == nil
     }
 
+    /// Whether an instance of this release is ready: it may be the probe where nobody is to be started.
+    mutating func witness(_ index: Int, _ hasOne: Bool, _ now: Int64) {
+        if seats[index].hasWitness == hasOne { return }
+        seats[index].hasWitness = hasOne
+        fitClaim(index, now)
+        moved = true
+    }
+
+    /// No service runs this release any more: what was found of it is not for others.
+    mutating func retire(_ index: Int, _ isRetired: Bool, _ now: Int64) {
+        if seats[index].isRetired == isRetired { return }
+        seats[index].isRetired = isRetired
+        want(index, false, now)
+        witness(index, false, now)
+        fitVote(index, now)
+    }
+
     /// Whether some instance waits for the breaker.
     mutating func want(_ index: Int, _ isWanted: Bool, _ now: Int64) {
         if (seats[index].wantedAt != nil) == isWanted { return }
@@ -64,20 +83,26 @@ extension BreakerMachine {
         fitClaim(index, now)
         moved = true
         // Leased, and nobody is left who could be the probe.
-        if !isWanted, let hold = seats[index].claim.hold, hold.run == nil {
+        if !isWanted, !seats[index].hasWitness, let hold = seats[index].claim.hold, hold.run == nil {
             conclude(index, .inconclusive, "nobody is to be started any more", now)
         }
     }
 
     // MARK: The probe
 
-    mutating func probeBegan(_ index: Int, _ instance: InstanceID, _ generation: Generation) {
+    mutating func probeBegan(
+        _ index: Int,
+        _ instance: InstanceID,
+        _ generation: Generation,
+        wasRunning: Bool = false
+    ) {
         guard case .held(var hold) = seats[index].claim else { return }
-        hold.run = ProbeHold.Run(instance: instance, generation: generation)
+        hold.run = ProbeHold.Run(instance: instance, generation: generation, wasRunning: wasRunning)
         seats[index].claim = .held(hold)
         isWorthSaving = true
         moved = true
-        let text = "\(instance) is started as the probe of its breaker \(seats[index].name)"
+        let verb = wasRunning ? "runs on" : "is started"
+        let text = "\(instance) \(verb) as the probe of its breaker \(seats[index].name)"
         notes.append(Note(subject: instance.description, kind: "probe", text: text))
     }
 
@@ -170,7 +195,7 @@ extension BreakerMachine {
     /// What this host has to say to the fleet.
     private func grade(_ index: Int, _ now: Int64) -> BreakerGrade {
         let seat = seats[index]
-        guard mode(index) == .auto, !isDecidedByFleet(seat.name) else { return .none }
+        guard mode(index) == .auto, !isDecidedByFleet(seat.name), !seat.isRetired else { return .none }
         let isOpenHere = (own.registers[seat.name]?.state ?? .closed) != .closed
         if isOpenHere { return seat.kind == .dependency || seat.isSharedTrip ? .tripped : .none }
         if seat.kind == .dependency { return .none }

@@ -222,6 +222,10 @@ extension BreakerMachine {
             dropClaim(index, now)
         }
         if after.state == .closed {
+            // It was open meanwhile, and this host has not heard of it: what it found itself is over all the same.
+            if before.state == .closed, (own.registers[name]?.state ?? .closed) != .closed {
+                tell(index, "breaker-overruled", "the breaker \(name) is closed here as in the fleet: \(after.reason)")
+            }
             own.registers[name] = nil
             own.votes[name] = nil
             seats[index].crashes.clear()

@@ -59,6 +59,8 @@ struct ProbeHold: Sendable, Equatable {
         var generation: Generation
         /// Since when it has been ready without a break.
         var readySince: Int64?
+        /// It ran already, and shows that its release works by going on: no loss of a lease ends it.
+        var wasRunning = false
     }
 }
 
@@ -80,6 +82,10 @@ struct BreakerSeat: Sendable, Equatable {
     var generation: UInt64 = 1
     /// When somebody last asked and was denied, or waits for it.
     var wantedAt: Int64?
+    /// Of a service: nobody waits, but an instance of this very release is ready, and could show that it works.
+    var hasWitness = false
+    /// Of a service: no service runs it any more.
+    var isRetired = false
     var usedAt: Int64 = 0
 
     var standing = BreakerStanding.closed
@@ -87,6 +93,7 @@ struct BreakerSeat: Sendable, Equatable {
     /// For which state of the breaker the present claim is due, and whether on an island.
     var claimEpoch: Int64 = -1
     var claimIsOfIsland = false
+    var claimIsOfWitness = false
     /// What opened it here says something of the release, not of this host.
     var isSharedTrip = false
     /// What this host last said to the fleet, and when.

@@ -195,6 +195,7 @@ extension ProbeHold {
             writer.write(Int64(run.instance.index))
             writer.write(run.generation)
             writer.write(run.readySince ?? -1)
+            writer.write(run.wasRunning)
         }
     }
 
@@ -209,7 +210,8 @@ extension ProbeHold {
         run = Run(
             instance: InstanceID(service: service, index: index),
             generation: generation,
-            readySince: since < 0 ? nil : since
+            readySince: since < 0 ? nil : since,
+            wasRunning: reader.readBool() ?? false
         )
     }
 }

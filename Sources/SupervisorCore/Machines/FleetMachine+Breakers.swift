@@ -11,7 +11,11 @@ extension FleetMachine {
             let seat = breakers.seat(of: spec, release: release, at: now.milliseconds)
             services[index].release = release
             services[index].seat = seat
-            if before >= 0, before != seat { breakers.want(before, false, now.milliseconds) }
+            if before != seat { breakers.moved = true }
+        }
+        let present = services.map(\.seat)
+        for seat in breakers.seats.indices where breakers.seats[seat].kind == .service {
+            breakers.retire(seat, !present.contains(seat), now.milliseconds)
         }
     }
 
@@ -135,7 +139,10 @@ extension FleetMachine {
     mutating func followProbe(_ slot: Int, _ now: MonotonicInstant) {
         guard let service = instances[slot].service else { return }
         let seat = services[service].seat
-        guard seat >= 0, let run = breakers.seats[seat].claim.hold?.run, run.instance == instances[slot].id,
+        guard seat >= 0 else { return }
+        // Whom its breaker may hold, or have as a witness, has changed.
+        if !breakers.wouldPass(seat) { breakers.moved = true }
+        guard let run = breakers.seats[seat].claim.hold?.run, run.instance == instances[slot].id,
             run.generation == instances[slot].generation
         else { return }
         breakers.readyChanged(seat, isReady: instances[slot].isReady, now.milliseconds)
@@ -162,6 +169,7 @@ extension FleetMachine {
     /// Carries out what the breakers have decided in this turn, before anything is started.
     mutating func settleBreakers(_ turn: inout Turn) {
         guard adopted else { return }
+        if breakers.moved { fitWitnesses(turn.now) }
         for run in breakers.fenced {
             guard let slot = slotOf[run.instance], isRun(run, slot) else { continue }
             update(slot: slot, &turn) { $0.requestStop(cause: .operator, &$1) }
@@ -184,6 +192,25 @@ extension FleetMachine {
                 update(slot: first, &turn) { $0.unhold(&$1) }
             }
         }
+        for index in services.indices where breakers.hasFreeProbe(services[index].seat) {
+            letWitnessProbe(index, turn.now)
+        }
+    }
+
+    /// Nobody is to be started, and one that runs may show that its release works.
+    private mutating func letWitnessProbe(_ index: Int, _ now: MonotonicInstant) {
+        let seat = services[index].seat
+        if services[index].slots.contains(where: { isForStart($0) }) { return }
+        guard let slot = services[index].slots.first(where: { isWitness($0, of: seat) }) else { return }
+        breakers.probeBegan(seat, instances[slot].id, instances[slot].generation, wasRunning: true)
+        followProbe(slot, now)
+    }
+
+    private func isForStart(_ slot: Int) -> Bool { instances[slot].state == .held || instances[slot].state == .queued }
+
+    private func isWitness(_ slot: Int, of seat: Int) -> Bool {
+        instances[slot].state == .ready && instances[slot].isReady && !instances[slot].isLeaving
+            && instances[slot].memory.run?.breaker == breakers.seats[seat].name
     }
 
     /// Says what is to be remembered, asked and told; after everything else that the turn decided.
@@ -206,6 +233,14 @@ extension FleetMachine {
     mutating func finishBreakerCommands(_ turn: inout Turn) {
         for (operation, result) in breakers.finished { turn.act(.finishOperation(operation, result)) }
         breakers.finished = []
+    }
+
+    private mutating func fitWitnesses(_ now: MonotonicInstant) {
+        for index in services.indices {
+            let seat = services[index].seat
+            if breakers.wouldPass(seat) { continue }
+            breakers.witness(seat, services[index].slots.contains { isWitness($0, of: seat) }, now.milliseconds)
+        }
     }
 
     private mutating func fitWants(_ now: MonotonicInstant) {

@@ -105,6 +105,18 @@ struct GateTests {
         #expect(world.results[unknown] == .unknownTarget("b"))
     }
 
+    @Test func `what runs shows that its release works, where nobody is to be started`() throws {
+        var world = try crashing(2)
+        _ = try world.command(.breaker("a", .forceOpen, reason: nil))
+        _ = try world.command(.breaker("a", .auto, reason: nil))
+        #expect(breaker(world)?.state == .open)
+        try world.advance(by: .seconds(31))
+        #expect(breaker(world)?.state == .halfOpen)
+        try world.advance(by: .seconds(31))
+        #expect(breaker(world)?.state == .closed)
+        #expect(world.shim.starts == 2, "nothing was started or ended for it")
+    }
+
     @Test func `another release starts at once, and the old one's breaker stays`() throws {
         var world = try crashing(2)
         try crash(&world, "a/0")
