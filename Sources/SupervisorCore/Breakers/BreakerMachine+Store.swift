@@ -195,7 +195,8 @@ extension BreakerMachine {
         let index = seatOfDependency(entry.name, now)
         // It is known by this very entry.
         known = before
-        return index
+        // Negative where there is no room: it is seated when a worker asks for it and there is some.
+        return index < 0 ? nil : index
     }
 
     // MARK: Transitions seen
