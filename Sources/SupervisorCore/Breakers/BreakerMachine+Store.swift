@@ -178,12 +178,23 @@ extension BreakerMachine {
         refresh(index, now)
     }
 
+    /// No round has as many probes, and no breaker as many openings.
+    private static let countLimit: Int64 = 1_000_000_000
+
     /// Whatever the store says, nothing waits longer than it can by what is configured here.
     private func bounded(_ register: BreakerRegister, _ policy: LedgerPolicy) -> BreakerRegister {
         var bounded = register
         bounded.wait = min(register.wait, policy.waitMaximum + policy.waitMaximum * policy.jitter / 1_000)
         // Another host's start may take longer than this one's: it waits for that, within a day.
         bounded.span = min(register.span, LedgerLimits.openForgotten)
+        for index in bounded.leases.indices {
+            bounded.leases[index].span = min(register.leases[index].span, LedgerLimits.openForgotten)
+        }
+        // On an island it is counted on, and multiplied.
+        func count(_ number: Int64) -> Int64 { min(max(0, number), Self.countLimit) }
+        (bounded.openCount, bounded.granted) = (count(register.openCount), count(register.granted))
+        (bounded.succeeded, bounded.failed) = (count(register.succeeded), count(register.failed))
+        (bounded.slow, bounded.inconclusive) = (count(register.slow), count(register.inconclusive))
         return bounded
     }
 
