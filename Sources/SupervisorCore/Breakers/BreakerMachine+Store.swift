@@ -84,6 +84,11 @@ extension BreakerMachine {
         for index in seats.indices {
             // What it said has lapsed meanwhile.
             seats[index].vote = .none
+            // Its lease went to the store with the rest: it is the store now that keeps it, or has another.
+            if case .held(var hold) = seats[index].claim, hold.source == .island {
+                (hold.source, hold.renewAt) = (.fleet, now)
+                seats[index].claim = .held(hold)
+            }
             refresh(index, now)
         }
     }
