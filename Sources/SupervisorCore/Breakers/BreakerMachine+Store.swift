@@ -79,16 +79,19 @@ extension BreakerMachine {
     private mutating func leaveIsland(_ now: Int64) {
         if saidProblem != nil { tell(nil, "store-up", "Redis is back: breakers are shared by \(liveHosts) host(s)") }
         saidProblem = nil
-        if !isIsland { return }
-        isIsland = false
+        // A predecessor may have been on an island where this daemon never was.
         for index in seats.indices {
-            // What it said has lapsed meanwhile.
-            seats[index].vote = .none
             // Its lease went to the store with the rest: it is the store now that keeps it, or has another.
             if case .held(var hold) = seats[index].claim, hold.source == .island {
                 (hold.source, hold.renewAt) = (.fleet, now)
                 seats[index].claim = .held(hold)
             }
+        }
+        if !isIsland { return }
+        isIsland = false
+        for index in seats.indices {
+            // What it said has lapsed meanwhile.
+            seats[index].vote = .none
             refresh(index, now)
         }
     }

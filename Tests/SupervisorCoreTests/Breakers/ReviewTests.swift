@@ -93,7 +93,7 @@ struct ReviewTests {
         fleet.crash(0, times: 5)
         fleet.crash(1, times: 5)
         #expect(fleet.state(2) == .open)
-        let host = fleet.hosts.indices.first { _ in true } ?? 0
+        let host = 2
         fleet.hosts[host].seats[0].rampUntil = fleet.now + 20_000
         let remembered = fleet.hosts[host].remembered(releases: [])
         #expect(remembered.seats.first?.rampUntil == fleet.now + 20_000)
