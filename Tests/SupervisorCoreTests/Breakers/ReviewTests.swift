@@ -124,3 +124,18 @@ extension ReviewTests {
         #expect(fleet.register().leases.first?.host == "h2")
     }
 }
+
+extension ReviewTests {
+    @Test func `what makes room for another dependency is forgotten as a whole`() {
+        var host = machine(shared: true)
+        host.take(.connected, at: 1_000_000)
+        for number in 0..<(3 * BreakerLimits.dependencies) {
+            var entry = opened("d\(number)", epoch: 5)
+            host.take(.pushed(entry), at: 1_000_000)
+            entry.register.state = .closed
+            entry.register.epoch = 6
+            host.take(.pushed(entry), at: 1_000_000)
+        }
+        #expect(host.fleet.registers.count <= BreakerLimits.dependencies)
+    }
+}
