@@ -32,7 +32,13 @@ extension BreakerMachine {
         seat.usedAt = now
         guard dependencyCount >= BreakerLimits.dependencies else { return addSeat(seat) }
         guard let victim = leastRecentlyUsed() else { return -1 }
-        seatOf[seats[victim].name] = nil
+        // It is closed, and the store tells of it again when it is seated again.
+        let forgotten = seats[victim].name
+        own.registers[forgotten] = nil
+        own.votes[forgotten] = nil
+        fleet.registers[forgotten] = nil
+        fleet.votes[forgotten] = nil
+        seatOf[forgotten] = nil
         seatOf[name] = victim
         seats[victim] = seat
         known = 0

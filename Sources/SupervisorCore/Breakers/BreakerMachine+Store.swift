@@ -87,6 +87,14 @@ extension BreakerMachine {
     private mutating func leaveIsland(_ now: Int64) {
         if saidProblem != nil { tell(nil, "store-up", "Redis is back: breakers are shared by \(liveHosts) host(s)") }
         saidProblem = nil
+        // A predecessor may have been on an island where this daemon never was.
+        for index in seats.indices {
+            // Its lease went to the store with the rest: it is the store now that keeps it, or has another.
+            if case .held(var hold) = seats[index].claim, hold.source == .island {
+                (hold.source, hold.renewAt) = (.fleet, now)
+                seats[index].claim = .held(hold)
+            }
+        }
         if !isIsland { return }
         isIsland = false
         for index in seats.indices {
@@ -187,12 +195,23 @@ extension BreakerMachine {
         refresh(index, now)
     }
 
+    /// No round has as many probes, and no breaker as many openings.
+    private static let countLimit: Int64 = 1_000_000_000
+
     /// Whatever the store says, nothing waits longer than it can by what is configured here.
     private func bounded(_ register: BreakerRegister, _ policy: LedgerPolicy) -> BreakerRegister {
         var bounded = register
         bounded.wait = min(register.wait, policy.waitMaximum + policy.waitMaximum * policy.jitter / 1_000)
         // Another host's start may take longer than this one's: it waits for that, within a day.
         bounded.span = min(register.span, LedgerLimits.openForgotten)
+        for index in bounded.leases.indices {
+            bounded.leases[index].span = min(register.leases[index].span, LedgerLimits.openForgotten)
+        }
+        // On an island it is counted on, and multiplied.
+        func count(_ number: Int64) -> Int64 { min(max(0, number), Self.countLimit) }
+        (bounded.openCount, bounded.granted) = (count(register.openCount), count(register.granted))
+        (bounded.succeeded, bounded.failed) = (count(register.succeeded), count(register.failed))
+        (bounded.slow, bounded.inconclusive) = (count(register.slow), count(register.inconclusive))
         return bounded
     }
 
@@ -204,7 +223,8 @@ extension BreakerMachine {
         let index = seatOfDependency(entry.name, now)
         // It is known by this very entry.
         known = before
-        return index
+        // Negative where there is no room: it is seated when a worker asks for it and there is some.
+        return index < 0 ? nil : index
     }
 
     // MARK: Transitions seen

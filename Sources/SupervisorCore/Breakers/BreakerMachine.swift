@@ -250,6 +250,8 @@ public struct BreakerMachine: Sendable, Equatable {
 
     /// Does what is due.
     mutating func advance(to now: Int64) {
+        // Whatever it was, it is due no more: what is due next is to be worked out anew.
+        moved = true
         if case .down(let since, let failure) = link, !isIsland, now - since >= BreakerLimits.storeDownAfter {
             becomeIsland(failure, now)
         }

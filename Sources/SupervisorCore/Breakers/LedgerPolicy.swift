@@ -64,6 +64,8 @@ public struct LedgerPolicy: Sendable, Hashable {
             wait = min(waitMaximum, wait * waitMultiplier / 1_000)
             count += 1
         }
-        return wait * (1_000_000_000 + jitter * (2 * draw - 1_000_000)) / 1_000_000_000
+        // A wait of months times this is more than 64 bits hold.
+        let product = wait.multipliedFullWidth(by: 1_000_000_000 + jitter * (2 * draw - 1_000_000))
+        return Int64(1_000_000_000).dividingFullWidth(product).quotient
     }
 }

@@ -94,7 +94,10 @@ extension BreakerMachine {
         remembered.own = Self.kept(own)
         remembered.fleet = Self.kept(fleet)
         remembered.releases = releases
-        for seat in seats where seat.crashes.count > 0 || seat.claim.hold != nil || seat.isSharedTrip {
+        for seat in seats
+        where seat.crashes.count > 0 || seat.claim.hold != nil || seat.isSharedTrip || seat.rampUntil > 0
+            || seat.alertUntil > 0
+        {
             remembered.seats.append(
                 RememberedBreakers.Seat(
                     name: seat.name,
