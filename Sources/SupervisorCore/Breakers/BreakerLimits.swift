@@ -31,6 +31,7 @@ public enum BreakerLimits {
     public static let witnessDelay: Int64 = 30_000
     /// A lease counts as over this much before the store lets it lapse.
     public static let leaseMargin: Int64 = 500
+    public static let leaseLeast: Int64 = 1_000
     /// The store is given up when it has not answered for this long.
     public static let storeDownAfter: Int64 = 2_000
     /// And not before so many timeouts in a row.

@@ -32,18 +32,7 @@ extension BreakerMachine {
         seat.usedAt = now
         guard dependencyCount >= BreakerLimits.dependencies else { return addSeat(seat) }
         guard let victim = leastRecentlyUsed() else { return -1 }
-        // It is closed, and the store tells of it again when it is seated again.
-        let forgotten = seats[victim].name
-        own.registers[forgotten] = nil
-        own.votes[forgotten] = nil
-        fleet.registers[forgotten] = nil
-        fleet.votes[forgotten] = nil
-        seatOf[forgotten] = nil
-        seatOf[name] = victim
-        seats[victim] = seat
-        known = 0
-        moved = true
-        return victim
+        return reseat(victim, seat)
     }
 
     private var dependencyCount: Int { seats.count { $0.kind == .dependency } }

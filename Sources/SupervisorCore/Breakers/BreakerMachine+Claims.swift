@@ -66,6 +66,9 @@ extension BreakerMachine {
             if let since = hold.run?.readySince, now - since >= BreakerLimits.probeProof {
                 return conclude(index, .succeeded, "", now)
             }
+            if isLeftUnused(index, hold, now) {
+                return conclude(index, .inconclusive, "nobody calls it", now)
+            }
             if hold.renewal == nil, now >= hold.renewAt { renew(index, hold, now) }
         case .reporting(let token, let verdict, let reason, let request, let until):
             if request != nil, now < until { return }
@@ -77,6 +80,16 @@ extension BreakerMachine {
                 report(index, token, verdict, reason, until: until, now)
             }
         }
+    }
+
+    /// A permit to call that no worker asks for: another host's may.
+    private func isLeftUnused(_ index: Int, _ hold: ProbeHold, _ now: Int64) -> Bool {
+        unusedUntil(index, hold).map { now >= $0 } ?? false
+    }
+
+    func unusedUntil(_ index: Int, _ hold: ProbeHold) -> Int64? {
+        guard seats[index].kind == .dependency, hold.call == 0 else { return nil }
+        return (seats[index].wantedAt ?? 0) + BreakerLimits.wantedFor
     }
 
     /// Asks for a probe.
@@ -106,7 +119,7 @@ extension BreakerMachine {
         sentAt: Int64,
         _ now: Int64
     ) {
-        guard case .granted(let token, let span) = verdict else {
+        guard case .granted(let token, let told) = verdict else {
             if mode(index) == .auto, register(seats[index].name).state != .closed, isWanted(index, now) {
                 seats[index].claim = .due(now + retry(index) + draw(upTo: BreakerLimits.dependencyClaimJitter))
                 seats[index].claimEpoch = register(seats[index].name).epoch
@@ -117,16 +130,16 @@ extension BreakerMachine {
             moved = true
             return
         }
+        // Whatever the store says, it is not renewed faster than it answers.
+        let span = max(told, BreakerLimits.leaseLeast)
         let margin = source == .fleet ? min(BreakerLimits.leaseMargin, span / 10) : 0
-        var hold = ProbeHold(
+        let hold = ProbeHold(
             source: source,
             token: token,
             span: span,
             expiresAt: sentAt + span - margin,
             renewAt: sentAt + span / 3
         )
-        hold.run = seats[index].orphan
-        seats[index].orphan = nil
         seats[index].claim = .held(hold)
         isWorthSaving = true
         moved = true

@@ -99,13 +99,36 @@ public struct BreakerMachine: Sendable, Equatable {
         if let known = seatOf[name] {
             index = known
         } else {
-            index = addSeat(BreakerSeat(name: name, kind: .service, policy: policy, now: now))
+            let seat = BreakerSeat(name: name, kind: .service, policy: policy, now: now)
+            // A release that is past, and of which nothing is left to say, makes room: there is always a next one.
+            index = seats.indices.first { isForgettable($0) }.map { reseat($0, seat) } ?? addSeat(seat)
         }
         seats[index].policy = policy
         seats[index].mode = service.breaker.mode
         seats[index].crashThreshold = max(1, service.breaker.crashThreshold)
         seats[index].crashWindow = service.breaker.crashWindow.inMilliseconds
         refresh(index, now)
+        return index
+    }
+
+    private func isForgettable(_ index: Int) -> Bool {
+        let seat = seats[index]
+        return seat.kind == .service && seat.isRetired && seat.isIdle && register(seat.name).state == .closed
+            && override(seat.name).mode == .auto
+    }
+
+    /// Gives a seat to another breaker. The store tells of the one before when that is seated again.
+    mutating func reseat(_ index: Int, _ seat: BreakerSeat) -> Int {
+        let forgotten = seats[index].name
+        own.registers[forgotten] = nil
+        own.votes[forgotten] = nil
+        fleet.registers[forgotten] = nil
+        fleet.votes[forgotten] = nil
+        seatOf[forgotten] = nil
+        seatOf[seat.name] = index
+        seats[index] = seat
+        known = 0
+        moved = true
         return index
     }
 
@@ -240,6 +263,7 @@ public struct BreakerMachine: Sendable, Equatable {
         case .held(let hold):
             consider(hold.expiresAt)
             if hold.renewal == nil { consider(hold.renewAt) }
+            consider(unusedUntil(index, hold))
             if let since = hold.run?.readySince { consider(since + BreakerLimits.probeProof) }
         case .reporting(_, _, _, let request, let until):
             consider(until)

@@ -107,8 +107,6 @@ struct BreakerSeat: Sendable, Equatable {
     /// What the fleet was last said to find.
     var tripped: [String] = []
     var suspecting: [String] = []
-    /// A probe that a former daemon of this host began: its lease is sought anew.
-    var orphan: ProbeHold.Run?
     /// When the standing last changed.
     var since: Int64
     var counts = BreakerCounts()

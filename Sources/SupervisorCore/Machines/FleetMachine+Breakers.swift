@@ -56,8 +56,10 @@ extension FleetMachine {
         switch gate(ofService: service, at: turn.now) {
         case .pass: update(slot: slot, &turn) { $0.begin(breaker: breaker, &$1) }
         case .probe:
+            breakers.probeBegan(seat, instances[slot].id, instances[slot].generation &+ 1)
+            // A successor must know whose probe it is, or it would start another.
+            rememberBreakers(&turn)
             update(slot: slot, &turn) { $0.begin(breaker: breaker, &$1) }
-            breakers.probeBegan(seat, instances[slot].id, instances[slot].generation)
         case .deny:
             update(slot: slot, &turn) { $0.hold(&$1) }
             turn.note(instances[slot].id, "held", "\(instances[slot].id) is not started: \(heldText(slot))")
@@ -217,16 +219,18 @@ extension FleetMachine {
     mutating func flushBreakers(_ turn: inout Turn) {
         guard adopted else { return }
         if breakers.moved { fitWants(turn.now) }
-        if breakers.isWorthSaving {
-            breakers.isWorthSaving = false
-            let remembered = breakers.remembered(releases: releases.keys.sorted().compactMap { releases[$0] })
-            turn.act(.rememberBreakers(remembered))
-            if remembered.durable != savedBreakers { intentsMoved = true }
-        }
+        if breakers.isWorthSaving { rememberBreakers(&turn) }
         for request in breakers.outbox { turn.act(.askStore(request)) }
         breakers.outbox = []
         for note in breakers.notes { turn.tell(note.subject, note.kind, note.text) }
         breakers.notes = []
+    }
+
+    private mutating func rememberBreakers(_ turn: inout Turn) {
+        breakers.isWorthSaving = false
+        let remembered = breakers.remembered(releases: releases.keys.sorted().compactMap { releases[$0] })
+        turn.act(.rememberBreakers(remembered))
+        if remembered.durable != savedBreakers { intentsMoved = true }
     }
 
     /// Operations that the store had to answer.

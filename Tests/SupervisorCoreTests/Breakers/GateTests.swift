@@ -129,6 +129,24 @@ struct GateTests {
         #expect(all.first?.name == "service:a@r2")
     }
 
+    @Test func `killed at any effect of a probe's start, the successor starts no second one`() throws {
+        for effects in 0..<12 {
+            var world = try crashing(2)
+            try crash(&world, "a/0")
+            try world.end("a/1")
+            world.effectsUntilDeath = effects
+            try world.advance(by: .seconds(20))
+            let up = (0..<2).filter { world.process("a/\($0)")?.mainAlive == true }
+            #expect(up.count == 1, "\(effects) effects")
+        }
+    }
+
+    @Test func `releases that are past make room for the next ones`() throws {
+        var world = try crashing()
+        for release in 0..<50 { try world.send(.releasesIdentified(["a": "r\(release)"])) }
+        #expect(world.machine.breakers.seats.count <= 3)
+    }
+
     @Test func `a daemon's death forgets neither crashes nor what is open`() throws {
         var world = try crashing()
         try crash(&world, "a/0", times: 4)
