@@ -244,7 +244,8 @@ extension BreakerMachine {
         if after.state == .closed {
             // It was open meanwhile, and this host has not heard of it: what it found itself is over all the same.
             if before.state == .closed, (own.registers[name]?.state ?? .closed) != .closed {
-                tell(index, "breaker-overruled", "the breaker \(name) is closed here as in the fleet: \(after.reason)")
+                let text = "what this host found of the breaker \(name) is over: the fleet has closed it meanwhile"
+                tell(index, "breaker-overruled", "\(text) (\(after.reason))")
             }
             own.registers[name] = nil
             own.votes[name] = nil
