@@ -181,7 +181,9 @@ import Testing
         #expect(host.read("/", limit: 10) == .failure(.isDirectory))
         #expect(host.read("/dev/null", limit: 10) == .failure(.notRegular))
         #expect(host.read("/proc/self/status", limit: 10) == .failure(.tooLarge(limit: 10)))
-        #expect(host.facts(of: "/bin/sh") == .success(FileFacts(isDirectory: false, isExecutable: true)))
+        #expect(
+            host.facts(of: "/bin/sh") == .success(FileFacts(isDirectory: false, isExecutable: true, isPublic: true))
+        )
         #expect(host.user("root") == .success(UserAccount(name: "root", uid: 0, gid: 0)))
         #expect(host.user("no-such-user") == .success(nil))
         #expect(host.group("root") == .success(0))

@@ -48,6 +48,8 @@ package struct FleetCampaign: Sendable {
     package var missing: [String] {
         if seeds < Self.enoughSeeds { return [] }
         return FleetMark.allCases.compactMap { mark in
+            // Hosts do not ask for probes of what is forced open: only one that has not heard of it yet does.
+            if mark == .deniedForced { return tally.runs(with: mark) == 0 ? "never met: \(mark.name)" : nil }
             let runs = tally.runs(with: mark)
             return runs * 100 < seeds * Self.leastShare ? "met in \(runs) of \(seeds) runs only: \(mark.name)" : nil
         }

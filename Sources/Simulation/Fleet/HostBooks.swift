@@ -148,7 +148,9 @@ struct HostBooks: Sendable {
                 "\(name) became \(after[name]?.state.rawValue ?? "nothing") because Redis came or went"
             )
         }
-        if now > looseUntil, !isIsland, spec.breaker.store == .redis { try checkTold(viewBefore, said, host, after) }
+        if now > looseUntil, !isIsland, spec.breaker.store == .redis {
+            try checkTold(viewBefore, said, host, after, at: now)
+        }
     }
 
     private mutating func hear(_ event: Event, _ time: Int64, _ now: Int64, isLinked: Bool) throws {
@@ -372,8 +374,11 @@ struct HostBooks: Sendable {
         _ before: [String: BreakerRegister],
         _ said: [String],
         _ host: FleetHost,
-        _ after: [String: Seen]
+        _ after: [String: Seen],
+        at now: Int64
     ) throws {
+        // A daemon that has just begun knows more than these books do: what was remembered.
+        if now - daemonBeganAt < 20_000_000_000 { return }
         let present = spec.services.map { "service:\($0.name)@\(host.release(of: $0))" }
         for name in present + spec.dependencies.map(\.name) where after[name] != nil {
             let (old, new) = (before[name] ?? BreakerRegister(), view[name] ?? BreakerRegister())

@@ -50,7 +50,6 @@ struct StoreBooks: Sendable {
     var seenAt: [String: Int64] = [:]
     var bornAt: Int64 = 0
     /// By the virtual clock.
-    var halfOpenSince: [String: Int64] = [:]
     var openSince: [String: Int64] = [:]
     /// Edges that were gone, to be counted.
     var marks: [FleetMark] = []
@@ -68,7 +67,6 @@ struct StoreBooks: Sendable {
     ) throws {
         listen(step)
         if wentBack, case .sync = step.operation {
-            for name in halfOpenSince.keys.sorted() { halfOpenSince[name] = step.now }
             wentBack = false
         }
         for name in Set(before.registers.keys).union(after.registers.keys).sorted() {
@@ -132,14 +130,6 @@ struct StoreBooks: Sendable {
         if after.epoch == before.epoch { return try checkSame(name, before, after, step) }
         if after.epoch < before.epoch {
             throw ShadowViolation("S2: the epoch of \(name) went from \(before.epoch) to \(after.epoch)")
-        }
-        if after.state == .halfOpen {
-            // A restored round has what remains of its time.
-            if case .restore = step.operation {
-                halfOpenSince[name] = step.now
-            } else if before.state != .halfOpen {
-                halfOpenSince[name] = step.now
-            }
         }
         if after.state == .open { openSince[name] = step.now }
         // A restored one brings no votes, and takes none away.
@@ -295,10 +285,11 @@ struct StoreBooks: Sendable {
                     throw ShadowViolation("L5: a lease on \(name) ends \(lease.expiresAt - step.storeNow) ms from now")
                 }
             }
-            if register.state == .halfOpen, let since = halfOpenSince[name],
-                step.now - since > (numbers.halfOpenMost + 1_000) * 1_000_000
-            {
-                throw ShadowViolation("L1: \(name) is half-open for \((step.now - since) / 1_000_000) ms")
+            if register.state == .halfOpen, step.storeNow >= register.deadline {
+                throw ShadowViolation("L1: \(name) is half-open \(step.storeNow - register.deadline) ms too long")
+            }
+            if register.state == .halfOpen, register.deadline - step.storeNow > numbers.halfOpenMost {
+                throw ShadowViolation("L1: \(name) may be half-open for \(register.deadline - step.storeNow) ms more")
             }
             if register.state == .open, register.retryAt - step.storeNow > numbers.waitMost {
                 throw ShadowViolation("C2: \(name) waits \(register.retryAt - step.storeNow) ms")
