@@ -22,7 +22,7 @@ struct FleetTests {
     /// A checker that does not see what is planted in the models is worth nothing: seeds that hold without it fail
     /// with it, by the rule that it breaks.
     @Test(arguments: [
-        (PlantedFault.quorumIgnored, "S5"), (.openExpires, "S1"), (.staleResultTaken, "S"), (.probesUnlimited, "S"),
+        (PlantedFault.quorumIgnored, "S5"), (.openExpires, "S1"), (.probesUnlimited, "S"),
         (.connectResets, "S19"), (.openingKills, "S14"), (.breakersMixed, "S15"), (.roundsEndless, "L"),
         (.opensTwice, "S1"), (.syncTellsNothing, "L"), (.restoresLost, "L4"),
     ])

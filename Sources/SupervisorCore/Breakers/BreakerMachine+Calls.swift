@@ -72,7 +72,7 @@ extension BreakerMachine {
         }
         seats[index].wantedAt = now
         fitClaimOfCalls(index, now)
-        if case .held(var hold) = seats[index].claim, hold.call == 0 {
+        if case .held(var hold) = seats[index].claim, hold.call == 0, now < hold.expiresAt {
             calls &+= 1
             hold.call = calls
             hold.caller = worker

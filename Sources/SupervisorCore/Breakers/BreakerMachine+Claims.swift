@@ -182,7 +182,9 @@ extension BreakerMachine {
         _ now: Int64
     ) {
         switch seats[index].claim {
-        case .asked(number, _): granted(index, verdict, .fleet, sentAt: request.sentAt, now)
+        case .asked(number, _):
+            let isCurrent = isLeased(index, verdict)
+            granted(index, isCurrent ? verdict : .denied(.full), .fleet, sentAt: request.sentAt, now)
         case .held(let hold) where hold.renewal == number:
             renewed(index, verdict, sentAt: request.sentAt, now)
         case .reporting(_, _, _, .some(number), _):
@@ -195,6 +197,13 @@ extension BreakerMachine {
             _ = ask(result(index, token, .inconclusive, "nobody wants it any more"), for: .other, now)
         }
         moved = true
+    }
+
+    /// What this host knows to be newer holds no such lease: the store is about to be told, and has lost something.
+    private func isLeased(_ index: Int, _ verdict: LedgerVerdict) -> Bool {
+        guard case .granted(let token, _) = verdict else { return true }
+        let leases = fleet.registers[seats[index].name]?.leases ?? []
+        return leases.contains { $0.token == token && $0.host == caller.host }
     }
 
     mutating func claimUnanswered(_ index: Int, _ number: UInt64, _ now: Int64) {
