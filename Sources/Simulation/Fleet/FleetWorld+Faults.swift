@@ -126,6 +126,7 @@ extension FleetWorld {
         tally.count(.paused)
         let length = random.chance(50) ? time(0.5, 5) : time(14, 40)
         hosts[host].pausedUntil = now + length
+        hosts[host].books.stoodStill(until: now + length)
         storeTroubleUntil = max(storeTroubleUntil, now + length)
         note("\(hosts[host].name): the daemon stands still for \(length / 1_000_000) ms")
         plan(.resumes(host), after: length + Int64(random.below(3)))

@@ -33,6 +33,7 @@ extension HostBooks {
         _ time: Int64,
         _ now: Int64
     ) throws {
+        if now <= caughtUpAt { return }
         let held = host.shim.memory.keys.sorted().filter {
             $0.service == service.name && $0.index < service.replicas && host.shim.memory[$0]?.state == .held
         }

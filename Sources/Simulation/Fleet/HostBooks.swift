@@ -46,6 +46,8 @@ struct HostBooks: Sendable {
     var isIsland = false
     /// While it is on its own, and shortly after, what it holds is not what the store said.
     var looseUntil: Int64 = 0
+    /// Until then its daemon may be behind, having stood still.
+    var caughtUpAt: Int64 = 0
     var islandLeftAt: Int64 = 0
     /// When each breaker was last told to be closed again.
     var closedAt: [String: Int64] = [:]
@@ -59,6 +61,15 @@ struct HostBooks: Sendable {
     var replacesUntil: Int64 = 0
 
     mutating func configure(_ spec: FleetSpec) { self.spec = spec }
+
+    /// What was due meanwhile is done after it, one thing after the other.
+    mutating func stoodStill(until end: Int64) {
+        looseUntil = max(looseUntil, end)
+        if looseUntil < .max - Self.catchingUp { looseUntil = max(looseUntil, end + Self.catchingUp) }
+        caughtUpAt = max(caughtUpAt, end + Self.catchingUp)
+    }
+
+    private static let catchingUp: Int64 = 6_000_000_000
 
     mutating func daemonBegins(at now: Int64) {
         asked = [:]

@@ -243,7 +243,8 @@ extension BreakerMachine {
         }
         if after.state == .closed {
             // It was open meanwhile, and this host has not heard of it: what it found itself is over all the same.
-            if before.state == .closed, (own.registers[name]?.state ?? .closed) != .closed {
+            let isOwnOpen = (own.registers[name]?.state ?? .closed) != .closed
+            if before.state == .closed, isOwnOpen || seats[index].crashes.count > 0 {
                 let text = "what this host found of the breaker \(name) is over: the fleet has closed it meanwhile"
                 tell(index, "breaker-overruled", "\(text) (\(after.reason))")
             }
