@@ -103,7 +103,8 @@ extension HostBooks {
             let mode = ledger.overrides[breaker.name]?.mode ?? .auto
             // What the store has had for long enough to be told of, also without pushes.
             if storeNow - stored.changedAt < 3_500 { continue }
-            // What was given back to it is older than it has had it: its place in the order of changes tells since when.
+            // What was given back to it is older than it has had it: its place in the order of changes tells since
+            // when.
             if storeNow - (ledger.changes[breaker.name] ?? 0) < 3_500 { continue }
             if let changedAt = ledger.overrides[breaker.name]?.changedAt, storeNow - changedAt < 3_500 { continue }
             let expected: BreakerPublicState =

@@ -24,6 +24,8 @@ extension EndToEnd {
         @Test func wrkWhileWorkersTakeAllProcessors() throws {
             let fleet = try ClientFleet.started(Self.burners)
             let url = "http://127.0.0.1:\(try fleet.healthPort())/health/orders"
+            // The log is written on a thread that has to wait for a processor, too.
+            #expect(Deadline(.seconds(20)).wait { fleet.log.contains("the first start is finished") })
             let before = try Footprint(fleet)
             let run = try Tool.wrk.run("-t4", "-c256", "-d8s", "--timeout", "5s", "--latency", url)
             #expect(run.exitCode == 0, "\(run.errors)")
