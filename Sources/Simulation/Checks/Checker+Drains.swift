@@ -21,6 +21,9 @@ extension Checker {
     // MARK: What is remembered
 
     mutating func remembered(_ node: RememberedNode, _ event: Event) throws {
+        if rolls.contains(where: { $0.extraIndex != nil }) || node.rolls.contains(where: { $0.extraIndex != nil }) {
+            extraSeenAt = now
+        }
         for drain in drains where drain.purpose == .maintenance {
             let isThere = node.drains.contains { $0.purpose == .maintenance && $0.target == drain.target }
             if !isThere, !mayEnd(drain, event) { throw ShadowViolation("P5: \(drain) is forgotten") }

@@ -26,7 +26,7 @@ extension Checker {
             throw ShadowViolation("I5: a hold is shown, and there is none")
         }
         if hold != nil, status.node.hold == nil { throw ShadowViolation("I5: the hold is not shown") }
-        if let calm = hold?.calmSince, now > max(calm, daemonBeganAt) + 121_000_000_000 {
+        if let calm = hold?.calmSince, now > max(calm, daemonBeganAt, extraSeenAt) + 121_000_000_000 {
             throw ShadowViolation("I5: the hold goes on, and nothing fails")
         }
         if connected { try countLive(live) }

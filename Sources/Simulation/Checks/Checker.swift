@@ -107,6 +107,8 @@ package struct Checker {
     /// Nothing was told to this daemon yet.
     var isNew = true
     var daemonBeganAt: Int64 = 0
+    /// When a rolling restart last had an extra instance: it fails and passes as others do, and then is gone.
+    var extraSeenAt: Int64 = 0
     /// Instances in `starting`.
     var starting = 0
     /// Drains and rolling restarts, as the core last had them remembered.

@@ -133,7 +133,12 @@ package struct Scenario: Sendable {
         _ generator: inout SeededGenerator
     ) -> ServiceSpec {
         var service = ServiceSpec(name: name, command: ["/bin/\(name)"])
-        service.breaker.mode = .disabled
+        // Drawn beside the others, which stay what they were.
+        var coin = generator
+        service.breaker.mode = coin.chance(30) ? .auto : .disabled
+        service.breaker.crashThreshold = coin.pick(2...5)
+        service.breaker.waitDurationInOpenState = .seconds(coin.pick(1...3))
+        service.breaker.maxWaitDurationInOpenState = .seconds(10)
         service.kind = generator.pick([.simple, .simple, .notify, .notify, .notify, .oneshot]) ?? .simple
         service.replicas = generator.pick([1, 1, 2, 2, 2, 3]) ?? 1
         service.critical = generator.chance(20)
