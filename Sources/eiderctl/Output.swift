@@ -54,6 +54,14 @@ struct Terminal {
         )
     }()
 
+    /// Asks whoever sits there; nil where nobody does, or nothing is said.
+    static func question(_ text: String) -> String? {
+        guard isatty(STDIN_FILENO) == 1, isatty(STDERR_FILENO) == 1 else { return nil }
+        Output.error(text)
+        guard let answer = readLine(), answer.contains(where: { !$0.isWhitespace }) else { return nil }
+        return answer
+    }
+
     private static var columns: Int {
         var size = winsize()
         guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }

@@ -51,6 +51,8 @@ struct Breaker: ParsableCommand {
         @Argument var name: String
 
         func ask(_ what: String, _ verb: some Verb) throws {
+            // Whoever sits at a terminal can say why; a script says it by --reason, or not.
+            let reason = reason ?? (verb.global.json ? nil : Terminal.question("why? (others are shown it) "))
             let uri = URIText.uri("/v1/breakers/\(URIText.encode(name))/\(what)", [("reason", reason)])
             try verb.show(verb.client.ask(.POST, uri)) { _ in "\(name): \(what)\n" }
         }
