@@ -248,7 +248,6 @@ extension FleetMachine {
     }
 
     private mutating func fitWants(_ now: MonotonicInstant) {
-        breakers.moved = false
         breakersMoved = true
         troubleIsOld = true
         for index in services.indices {
@@ -258,28 +257,26 @@ extension FleetMachine {
                 services[index].breakerState = state
                 markDirty(service: index)
             }
-            let isWanted = services[index].slots.contains { slot in
-                if case .held = instances[slot].state { return true }
-                guard let run = breakers.seats[seat].claim.hold?.run else { return instances[slot].state == .queued }
-                return run.instance == instances[slot].id || instances[slot].state == .queued
-            }
+            let probing = breakers.seats[seat].claim.hold?.run?.instance
+            let isWanted = services[index].slots.contains { isForStart($0) || instances[$0].id == probing }
             if !breakers.wouldPass(seat) { breakers.want(seat, isWanted, now.milliseconds) }
         }
         breakersDeadline = breakers.deadline
+        looksForReleases = services.contains { isHeldByRelease($0) }
         breakers.moved = false
+    }
+
+    /// Another program in the place of the one before would set it free.
+    private func isHeldByRelease(_ service: Service) -> Bool {
+        service.spec.release.isEmpty && service.slots.contains { instances[$0].state == .held }
     }
 
     /// Something is due by the clock.
     mutating func advanceBreakers(_ turn: inout Turn) {
         breakers.advance(to: turn.now.milliseconds)
-        // Also where nothing moved: what was due is done, and a deadline of the past would fire at once, for ever.
-        breakersDeadline = breakers.deadline
-        let waiting = services.filter { service in service.slots.contains { instances[$0].state == .held } }
-        if !waiting.isEmpty, waiting.contains(where: { $0.spec.release.isEmpty }),
-            turn.now.since(releasesAskedAt) >= Self.releasePoll
-        {
+        if looksForReleases, turn.now.since(releasesAskedAt) >= Self.releasePoll {
             releasesAskedAt = turn.now
-            turn.act(.identifyReleases(waiting.map(\.name)))
+            turn.act(.identifyReleases(services.filter { isHeldByRelease($0) }.map(\.name)))
         }
     }
 
@@ -289,10 +286,7 @@ extension FleetMachine {
     /// When the breakers want to be looked at.
     func breakersDue(_ now: MonotonicInstant) -> MonotonicInstant? {
         let due = breakersDeadline.map { MonotonicInstant(milliseconds: $0) }
-        let isHeld = services.contains { service in
-            service.spec.release.isEmpty && service.slots.contains { instances[$0].state == .held }
-        }
-        let poll = isHeld ? releasesAskedAt.advanced(by: Self.releasePoll) : nil
+        let poll = looksForReleases ? releasesAskedAt.advanced(by: Self.releasePoll) : nil
         return [due, poll].compactMap { $0 }.min()
     }
 

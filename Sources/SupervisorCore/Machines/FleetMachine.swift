@@ -75,6 +75,8 @@ public struct FleetMachine: Sendable, Equatable {
     /// The releases that were identified, by service.
     var releases: [String: RememberedBreakers.Release] = [:]
     var releasesAskedAt: MonotonicInstant
+    /// Something is held that another program would set free; as of when breakers last moved.
+    var looksForReleases = false
     /// When the breakers are next to be looked at, milliseconds.
     var breakersDeadline: Int64?
     /// What users see of breakers may have changed.
@@ -212,8 +214,9 @@ public struct FleetMachine: Sendable, Equatable {
         // Before an operator is told that it is done.
         if intentsMoved {
             intentsMoved = false
-            savedBreakers = presentIntents.breakers
-            turn.act(.saveIntents(presentIntents))
+            let intents = presentIntents
+            savedBreakers = intents.breakers
+            turn.act(.saveIntents(intents))
         }
         finishBreakerCommands(&turn)
         settleOperations(&turn)
