@@ -8,6 +8,7 @@ extension Supervisor {
     /// Starts supervision: the shim has listed everything it holds.
     func begin(_ listing: ShimListing) {
         takeOver(listing)
+        identifyReleases(for: listing)
         receive(.shimConnected(adoption(of: listing, intents: storedIntents())))
     }
 

@@ -112,12 +112,7 @@ public final class Supervisor {
         self.diskWorker = diskWorker
         let now = MonotonicClock.now()
         releases = ReleaseReader { mailbox.post(.releasesIdentified($0)) }
-        machine = FleetMachine(
-            spec: configuration.spec,
-            now: now,
-            seed: seed,
-            releases: releases.identifyNow(configuration.spec.services, within: .seconds(1))
-        )
+        machine = FleetMachine(spec: configuration.spec, now: now, seed: seed)
         let fleet = machine.fleetStatus(at: now)
         board = StatusBoard(fleet: fleet, now: now, wallClockOffset: MonotonicClock.wallClockOffset())
         handle = SupervisorHandle(

@@ -316,6 +316,9 @@ extension FleetMachine {
         return services.first { $0.name == service && !$0.isRemoved }?.seat
     }
 
+    /// What a shim holds has been taken over.
+    public var isAdopted: Bool { adopted }
+
     /// As whom this host speaks to the shared store; its predecessor's, once that is taken over.
     public var ledgerCaller: LedgerCaller { breakers.caller }
 
